@@ -1,0 +1,37 @@
+"""Sparse convolution for PyTorch: Numba on the CPU, Triton on the GPU, plain PyTorch elsewhere."""
+
+from gossamer import nn
+from gossamer.coords import Coords
+from gossamer.errors import (
+    CheckpointError,
+    DuplicateSitesError,
+    FormatError,
+    KeyRangeError,
+    NoBackendError,
+)
+from gossamer.geometry import Geometry
+from gossamer.ops.dispatch import use_backend
+from gossamer.point_cloud import PointCloud
+from gossamer.rulebook import Rulebook
+from gossamer.tensor import SparseTensor, cat
+from gossamer.voxels import devoxelize, voxelize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "Coords",
+    "DuplicateSitesError",
+    "FormatError",
+    "Geometry",
+    "KeyRangeError",
+    "NoBackendError",
+    "PointCloud",
+    "Rulebook",
+    "SparseTensor",
+    "cat",
+    "devoxelize",
+    "nn",
+    "use_backend",
+    "voxelize",
+]

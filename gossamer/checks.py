@@ -1,0 +1,60 @@
+"""Validators of one argument each: they return the value in canonical form or say what is wrong."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import SymInt, Tensor
+
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def per_axis(name: str, value: int | Sequence[int], ndim: int, minimum: int) -> tuple[int, ...]:
+    """One int an axis, from an int that stands for all axes or a sequence of `ndim`."""
+    if not is_int(value) and not isinstance(value, Iterable):
+        raise TypeError(f"{name} is {value!r}; wanted one int or {ndim} of them, one an axis")
+    values = (value,) * ndim if is_int(value) else tuple(value)  # type: ignore[arg-type]
+    if len(values) != ndim or not all(map(is_int, values)):
+        raise ValueError(f"{name} is {value!r}; wanted one int or {ndim} of them, one an axis")
+    if any(v < minimum for v in values):
+        raise ValueError(f"{name} is {value}; every axis must be at least {minimum}")
+    return tuple(int(v) for v in values)
+
+
+def is_int(value: object) -> bool:
+    """Whether `value` is a whole number: int, a NumPy integer or, under torch.compile, a SymInt."""
+    return isinstance(value, (int, SymInt)) or hasattr(value, "__index__")
+
+
+def one_of(name: str, value: str, choices: Sequence[str]) -> str:
+    """`value` itself when it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, choices))}")
+    return value
+
+
+def floating(name: str, value: Tensor, ndim: int) -> Tensor:
+    """`value` itself when it is a floating tensor of `ndim` axes."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}; wanted a torch.Tensor")
+    if value.ndim != ndim:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; wanted {ndim} axes")
+    if value.dtype not in FLOATS:
+        raise TypeError(f"{name} is {value.dtype}; wanted one of {', '.join(map(str, FLOATS))}")
+    return value
+
+
+def finite(name: str, value: Tensor) -> Tensor:
+    """`value` itself when it holds no NaN and no infinity."""
+    if not (good := value.isfinite()).all():
+        row = int((~good).nonzero()[0, 0])
+        raise ValueError(
+            f"{name} row {row} is {value[row].tolist()}; wanted finite numbers; drop such rows "
+            "first, for instance with cloud.finite()"
+        )
+    return value
+
+
+def channels(name: str, came: int, wanted: int) -> None:
+    """Nothing, when a layer gets the width it was built for."""
+    if came != wanted:
+        raise ValueError(f"{name} has {came} channels; this layer was built for {wanted}")

@@ -1,0 +1,42 @@
+"""Convolution in plain PyTorch: for every tap, gather, multiply, add."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gossamer.ops.conv import ACCUMULATOR
+from gossamer.ops.dispatch import Problem
+from gossamer.ops.rulebooks.reference import slot_of_pair
+
+
+def refuses(problem: Problem) -> str:
+    return ""
+
+
+def conv(x: Tensor, weight: Tensor, pairs: Sequence[Tensor], rows: int, groups: int) -> Tensor:
+    wide = ACCUMULATOR.get(x.dtype, x.dtype)
+    y = x.new_zeros(rows, weight.shape[2], dtype=wide)
+    x, weight = x.unflatten(1, (groups, -1)), weight.unflatten(2, (groups, -1))
+    for tap, source, target in _by_tap(pairs):
+        products = torch.einsum("pgi,igo->pgo", x[source].to(wide), weight[tap].to(wide))
+        y.index_add_(0, target, products.flatten(1))
+    return y.to(x.dtype)
+
+
+def conv_weight_grad(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], groups: int) -> Tensor:
+    wide = ACCUMULATOR.get(x.dtype, x.dtype)
+    out = x.new_zeros(len(pairs[3]), x.shape[1] // groups, grad.shape[1])
+    x, grad = x.unflatten(1, (groups, -1)), grad.unflatten(1, (groups, -1))
+    for tap, source, target in _by_tap(pairs):
+        sums = torch.einsum("pgi,pgo->igo", x[source].to(wide), grad[target].to(wide))
+        out[tap] = sums.flatten(1).to(out.dtype)
+    return out
+
+
+def _by_tap(pairs: Sequence[Tensor]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    inputs, outputs, starts, taps = pairs
+    slot = slot_of_pair(starts, len(taps))
+    for j, tap in enumerate(taps.tolist()):
+        mine = slot == j
+        yield tap, inputs[mine].long(), outputs[mine].long()

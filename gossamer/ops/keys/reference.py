@@ -1,0 +1,73 @@
+"""Keys in plain PyTorch: the definition."""
+
+import torch
+from torch import Tensor
+
+from gossamer.ops.dispatch import Problem
+
+
+def refuses(problem: Problem) -> str:
+    return ""
+
+
+def pack(coords: Tensor, lower: list[int], upper: list[int]) -> Tensor:
+    key = coords[:, 0].long()
+    for axis, (low, high) in enumerate(zip(lower, upper, strict=True), start=1):
+        key = key * (high - low) + (coords[:, axis].long() - low)
+    return key.clone()
+
+
+def unpack(keys: Tensor, lower: list[int], upper: list[int]) -> Tensor:
+    columns = []
+    for low, high in zip(reversed(lower), reversed(upper), strict=True):
+        columns.append(keys % (high - low) + low)
+        keys = keys.div(high - low, rounding_mode="floor")
+    return torch.stack([keys, *reversed(columns)], dim=1).int()
+
+
+def argsort(keys: Tensor) -> Tensor:
+    return keys.argsort(stable=True)
+
+
+def unique(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    distinct, row = torch.unique(keys, return_inverse=True)
+    return distinct, row, argsort(keys)
+
+
+def find(keys: Tensor, wanted: Tensor) -> Tensor:
+    if not len(keys):
+        return torch.full_like(wanted, -1)
+    row = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    return torch.where(keys[row] == wanted, row, -1)
+
+
+def coarsen(
+    fine: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
+) -> Tensor:
+    candidates = []
+    for offset in _rows(offsets, fine):
+        shifted = fine[:, 1:].long() - offset
+        steps = fine.new_tensor(stride, dtype=torch.int64)
+        coarse = shifted.div(steps, rounding_mode="floor")
+        hit = (coarse * steps == shifted).all(1)
+        candidates.append(torch.cat([fine[hit, :1].long(), coarse[hit]], dim=1))
+    return _unique_inside(torch.cat(candidates), lower, upper)
+
+
+def dilate(
+    coarse: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
+) -> Tensor:
+    steps = coarse.new_tensor(stride, dtype=torch.int64)
+    reached = coarse[:, 1:].long() * steps + _rows(offsets, coarse)[:, None]  # [K, N, D]
+    batch = coarse[:, :1].long().expand(*reached.shape[:2], 1)
+    return _unique_inside(torch.cat([batch, reached], dim=2).flatten(0, 1), lower, upper)
+
+
+def _rows(offsets: list[int], like: Tensor) -> Tensor:
+    return torch.tensor(offsets, device=like.device).view(-1, like.shape[1] - 1)  # [K, D]
+
+
+def _unique_inside(coords: Tensor, lower: list[int], upper: list[int]) -> Tensor:
+    inside = (coords[:, 1:] >= coords.new_tensor(lower)) & (coords[:, 1:] < coords.new_tensor(upper))
+    keys = pack(coords[inside.all(1)], lower, upper)
+    return unpack(keys.unique(), lower, upper)
