@@ -14,9 +14,8 @@ from gossamer.ops.dispatch import use_backend
 from gossamer.point_cloud import PointCloud
 from gossamer.rulebook import Rulebook
 from gossamer.tensor import SparseTensor, cat
+from gossamer.version import __version__
 from gossamer.voxels import devoxelize, voxelize
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
@@ -29,6 +28,7 @@ __all__ = [
     "PointCloud",
     "Rulebook",
     "SparseTensor",
+    "__version__",
     "cat",
     "devoxelize",
     "nn",

@@ -68,7 +68,9 @@ class SparseConvolution(nn.Module):
         )
         self._make_parameters(in_channels, out_channels, groups, bias)
 
-    def _make_parameters(self, in_channels: int, out_channels: int, groups: int, bias: bool) -> None:
+    def _make_parameters(
+        self, in_channels: int, out_channels: int, groups: int, bias: bool
+    ) -> None:
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if value < 1 or groups < 1 or value % groups:
                 raise ValueError(f"{name} is {value} with {groups} groups; wanted a multiple of it")

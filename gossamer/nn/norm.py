@@ -18,14 +18,9 @@ class BatchNorm(nn.BatchNorm1d):
         """The same sites, every channel normalised."""
         if not isinstance(input, SparseTensor):
             return super().forward(input)
-        return input.with_features(self._normalised(input.features))
-
-    def _normalised(self, features: Tensor) -> Tensor:
-        if self.training and features.shape[0] < 2 and self.running_mean is not None:
-            return nn.functional.batch_norm(
-                features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
-        return super().forward(features)
+        if _counts_sites(self, input.features):
+            return input.with_features(_normalised(self, input.features))
+        return input.with_features(super().forward(input.features))
 
 
 class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
@@ -36,11 +31,10 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
 
     def forward(self, x: SparseTensor | Tensor):
         """The same sites, every channel normalised."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return super().forward(x)
-        return BatchNorm.forward(self, x)  # type: ignore[arg-type]
-
-    _normalised = BatchNorm._normalised
+        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+        if alone and isinstance(x, SparseTensor) and _counts_sites(self, x.features):
+            return x.with_features(_normalised(self, x.features))
+        return super().forward(x)
 
     @classmethod
     def convert_sync_batchnorm(cls, module: nn.Module, process_group=None) -> nn.Module:
@@ -55,10 +49,47 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
                 process_group,
             )
             sync.load_state_dict(module.state_dict())
-            return sync.to(module.weight.device).train(module.training)
+            like = next(iter(module.state_dict().values()), torch.empty(0))
+            return sync.to(like.device).train(module.training)
         for name, child in module.named_children():
             module.add_module(name, cls.convert_sync_batchnorm(child, process_group))
         return module
+
+
+def _counts_sites(norm: nn.BatchNorm1d | nn.SyncBatchNorm, features: Tensor) -> bool:
+    """Whether what torch's own batch norm does depends on there being two sites."""
+    if not norm.training and norm.running_mean is not None:
+        return False
+    # A graph must not ask how many sites a strided layer made, so it takes the way that fits all.
+    return torch.compiler.is_compiling() or features.shape[0] < 2
+
+
+def _normalised(norm: nn.BatchNorm1d | nn.SyncBatchNorm, features: Tensor) -> Tensor:
+    """Batch norm with the statistics of `features` [N, C] where N > 1, for any N."""
+    count = features.shape[0]
+    enough = features.new_full((), count, dtype=torch.float32) > 1
+    wide = features.float() if features.itemsize < 4 else features
+    mean = wide.sum(0) / torch.sym_max(count, 1)
+    variance = (wide - mean).square().sum(0) / torch.sym_max(count, 1)
+    if norm.running_mean is not None and norm.running_var is not None:
+        old = norm.running_mean.clone(), norm.running_var.clone()
+        if norm.training:
+            unbiased = variance.detach() * count / torch.sym_max(count - 1, 1)
+            _learn(norm, mean.detach(), unbiased, enough)
+        mean = torch.where(enough, mean, old[0])
+        variance = torch.where(enough, variance, old[1])
+    y = (wide - mean) * (variance + norm.eps).rsqrt()
+    return (y if norm.weight is None else y * norm.weight + norm.bias).to(features.dtype)
+
+
+def _learn(norm: nn.BatchNorm1d | nn.SyncBatchNorm, mean: Tensor, variance: Tensor, enough: Tensor):
+    """Move the running statistics towards these where there were enough sites."""
+    norm.num_batches_tracked.add_(enough)
+    rate = norm.momentum
+    if rate is None:  # the mean over all batches
+        rate = 1 / norm.num_batches_tracked.clamp(min=1).to(mean.dtype)
+    norm.running_mean.add_((mean - norm.running_mean) * rate * enough)
+    norm.running_var.add_((variance - norm.running_var) * rate * enough)
 
 
 class LayerNorm(OnFeatures, nn.LayerNorm):
@@ -78,7 +109,9 @@ class GroupNorm(nn.Module):
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(f"num_channels is {num_channels}; {num_groups} groups do not divide it")
+            raise ValueError(
+                f"num_channels is {num_channels}; {num_groups} groups do not divide it"
+            )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = nn.Parameter(torch.ones(num_channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None

@@ -36,9 +36,7 @@ def register(
     _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
     torch.library.register_fake(f"gossamer::{name}", shape, lib=_LIBRARY)
     if grad is not None:
-        torch.library.register_autograd(
-            f"gossamer::{name}", grad, setup_context=save, lib=_LIBRARY
-        )
+        torch.library.register_autograd(f"gossamer::{name}", grad, setup_context=save, lib=_LIBRARY)
     return getattr(torch.ops.gossamer, name).default
 
 

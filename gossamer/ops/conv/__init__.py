@@ -1,8 +1,8 @@
 """Sparse convolution, y[output] += x[input] @ weight[tap], over the pairs of a rulebook.
 
-`conv`, its gradient of x and its gradient of weight are the three derivatives of one trilinear form,
-the sum over pairs of <x[input] @ weight[tap], g[output]>; so each is written in the others and
-gradients of any order exist. The gradient of x is `conv` itself on the transposed pairs.
+`conv`, its gradient of x and its gradient of weight are the three derivatives of one trilinear
+form, the sum over pairs of <x[input] @ weight[tap], g[output]>; so each is written in the others
+and gradients of any order exist. The gradient of x is `conv` itself on the transposed pairs.
 
 `pairs` and `transposed` are [inputs, outputs, starts, taps] as `gossamer.ops.rulebooks` describes
 them. `transposed` may be [] where no gradient of x will be asked for.

@@ -42,7 +42,9 @@ class Machine:
 
 HOST = Machine.host()
 # Rows by vectors that fill the registers, leaving room for the operands.
-WIDE, MEDIUM, NARROW = ((6, 4), (12, 2), (12, 1)) if HOST.registers == 32 else ((3, 4), (6, 2), (6, 1))
+WIDE, MEDIUM, NARROW = (
+    ((6, 4), (12, 2), (12, 1)) if HOST.registers == 32 else ((3, 4), (6, 2), (6, 1))
+)
 
 
 class Emitter:
@@ -71,7 +73,9 @@ class Emitter:
         return b.shuffle_vector(first, undefined, zeros)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        return self.builder.call(self._intrinsic("llvm.fma", self.vector, [self.vector] * 3), [a, b, c])
+        return self.builder.call(
+            self._intrinsic("llvm.fma", self.vector, [self.vector] * 3), [a, b, c]
+        )
 
     def load(self, address: ir.Value, vector: int) -> ir.Value:
         pointer = self._vector_pointer(address, vector)
@@ -158,8 +162,8 @@ def row_kernel(rows: int, vectors: int, masked: bool):
     """y[outputs[i], :] += x[inputs[i], :] @ w for `rows` pairs i and `vectors` vectors of columns.
 
     The intrinsic takes (array, x, inputs, w, y, outputs, c_in, ldx, ldw, ldy, lanes): an array for
-    its float type, then addresses, counts and leading sizes (in elements), all int64. `lanes` is how
-    many columns are wanted where `masked`.
+    its float type, then addresses, counts and leading sizes (in elements), all int64. `lanes` is
+    how many columns are wanted where `masked`.
     """
 
     @intrinsic

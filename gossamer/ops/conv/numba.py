@@ -6,12 +6,13 @@ added in order; so both give the same bits for any number of threads.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
 from torch import Tensor
 
-from gossamer.ops.arrays import array, tensor
+from gossamer.ops.arrays import array
 from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.conv.microkernel import HOST, MEDIUM, NARROW, WIDE, outer_kernel, row_kernel
 from gossamer.ops.dispatch import Problem
@@ -21,16 +22,6 @@ from gossamer.ops.threads import for_each
 VECTOR = HOST.vector_bytes
 FLOPS_A_PIECE = 8_000_000  # a tenth of a millisecond or so: well above the cost of handing over
 TILES_A_SLAB, MAX_SLABS = 16, 8
-
-wide, wide_few, wide_one = (row_kernel(r, WIDE[1], False) for r in (WIDE[0], 2, 1))
-medium, medium_few, medium_one = (row_kernel(r, MEDIUM[1], False) for r in (MEDIUM[0], 3, 1))
-narrow, narrow_few, narrow_one = (row_kernel(r, NARROW[1], True) for r in (NARROW[0], 3, 1))
-WIDE_ROWS, MEDIUM_ROWS, NARROW_ROWS = WIDE[0], MEDIUM[0], NARROW[0]
-WIDE_VECTORS, MEDIUM_VECTORS = WIDE[1], MEDIUM[1]
-
-outer_wide, outer_wide_one = (outer_kernel(r, WIDE[1], False) for r in (WIDE[0], 1))
-outer_medium, outer_medium_one = (outer_kernel(r, MEDIUM[1], False) for r in (8, 1))
-outer_narrow, outer_narrow_one = (outer_kernel(r, NARROW[1], True) for r in (8, 1))
 
 
 def refuses(problem: Problem) -> str:
@@ -74,7 +65,64 @@ def _pieces(lists: list[np.ndarray], rows: int, products: int) -> list[tuple[int
     flops = 2 * len(lists[0]) * products
     count = min(tile_count, 1 + flops // FLOPS_A_PIECE)
     edges = [tile_count * i // max(1, count) for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
+
+
+def _rows_by(kernels: tuple, most: int, some: int):
+    """All pairs of a slot against one block of columns, `most` rows at a time, then `some`, then 1.
+
+    The functions made here are compiled into the kernels that call them, so these alone are cached.
+    """
+    many, few, one = kernels
+
+    @njit(nogil=True)
+    def multiply(x, xs, ins, ws, ys, outs, pairs, c_in, c_out, lanes):
+        ldx, p = x.shape[1], 0
+        while p + most <= pairs:
+            many(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes)
+            p += most
+        while p + some <= pairs:
+            few(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes)
+            p += some
+        while p < pairs:
+            one(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes)
+            p += 1
+
+    return multiply
+
+
+def _outer_by(kernels: tuple, most: int):
+    """One tap's weight gradient from all pairs of a slot, `most` rows of it at a time, then 1."""
+    many, one = kernels
+
+    @njit(nogil=True)
+    def accumulate(x, xs, ins, gs, outs, ws, pairs, c_in, ldg, ldw, lanes):
+        ldx, size, i = x.shape[1], x.itemsize, 0
+        while i + most <= c_in:
+            many(x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, lanes)
+            i += most
+        while i < c_in:
+            one(x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, lanes)
+            i += 1
+
+    return accumulate
+
+
+def _row_kernels(rows: tuple[int, ...], vectors: int, masked: bool) -> tuple:
+    return tuple(row_kernel(r, vectors, masked) for r in rows)
+
+
+def _outer_kernels(rows: int, vectors: int, masked: bool) -> tuple:
+    return outer_kernel(rows, vectors, masked), outer_kernel(1, vectors, masked)
+
+
+WIDE_VECTORS, MEDIUM_VECTORS = WIDE[1], MEDIUM[1]
+_wide = _rows_by(_row_kernels((WIDE[0], 2, 1), WIDE[1], False), WIDE[0], 2)
+_medium = _rows_by(_row_kernels((MEDIUM[0], 3, 1), MEDIUM[1], False), MEDIUM[0], 3)
+_narrow = _rows_by(_row_kernels((NARROW[0], 3, 1), NARROW[1], True), NARROW[0], 3)
+_outer_wide = _outer_by(_outer_kernels(WIDE[0], WIDE[1], False), WIDE[0])
+_outer_medium = _outer_by(_outer_kernels(8, MEDIUM[1], False), 8)
+_outer_narrow = _outer_by(_outer_kernels(8, NARROW[1], True), 8)
 
 
 @njit(nogil=True, cache=True)
@@ -88,9 +136,12 @@ def _conv(x, w, y, inputs, outputs, starts, taps, first_tile, last_tile, groups)
             for c in range(c_out):
                 y[row, c] = 0
         for j in range(slots):
-            begin, end = starts[tile * slots + j], starts[tile * slots + j + 1]
-            if begin == end:
+            begin = starts[tile * slots + j]
+            pairs = starts[tile * slots + j + 1] - begin
+            if pairs == 0:
                 continue
+            ins = inputs.ctypes.data + 4 * begin
+            outs = outputs.ctypes.data + 4 * begin
             for group in range(groups):
                 xs = x.ctypes.data + group * c_in * itemsize
                 c = group * columns
@@ -100,56 +151,14 @@ def _conv(x, w, y, inputs, outputs, starts, taps, first_tile, last_tile, groups)
                     ys = y.ctypes.data + c * itemsize
                     left = last - c
                     if left >= WIDE_VECTORS * lanes:
-                        _wide(x, xs, inputs, ws, ys, outputs, begin, end, c_in, y.shape[1])
+                        _wide(x, xs, ins, ws, ys, outs, pairs, c_in, c_out, 0)
                         c += WIDE_VECTORS * lanes
                     elif left >= MEDIUM_VECTORS * lanes:
-                        _medium(x, xs, inputs, ws, ys, outputs, begin, end, c_in, y.shape[1])
+                        _medium(x, xs, ins, ws, ys, outs, pairs, c_in, c_out, 0)
                         c += MEDIUM_VECTORS * lanes
                     else:
-                        _narrow(x, xs, inputs, ws, ys, outputs, begin, end, c_in, y.shape[1], left)
+                        _narrow(x, xs, ins, ws, ys, outs, pairs, c_in, c_out, left)
                         c += lanes
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _wide(x, xs, inputs, ws, ys, outputs, begin, end, c_in, c_out):
-    ins, outs, ldx, p = inputs.ctypes.data, outputs.ctypes.data, x.shape[1], begin
-    while p + WIDE_ROWS <= end:
-        wide(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, 0)
-        p += WIDE_ROWS
-    while p + 2 <= end:
-        wide_few(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, 0)
-        p += 2
-    while p < end:
-        wide_one(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, 0)
-        p += 1
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _medium(x, xs, inputs, ws, ys, outputs, begin, end, c_in, c_out):
-    ins, outs, ldx, p = inputs.ctypes.data, outputs.ctypes.data, x.shape[1], begin
-    while p + MEDIUM_ROWS <= end:
-        medium(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, 0)
-        p += MEDIUM_ROWS
-    while p + 3 <= end:
-        medium_few(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, 0)
-        p += 3
-    while p < end:
-        medium_one(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, 0)
-        p += 1
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _narrow(x, xs, inputs, ws, ys, outputs, begin, end, c_in, c_out, lanes):
-    ins, outs, ldx, p = inputs.ctypes.data, outputs.ctypes.data, x.shape[1], begin
-    while p + NARROW_ROWS <= end:
-        narrow(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes)
-        p += NARROW_ROWS
-    while p + 3 <= end:
-        narrow_few(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes)
-        p += 3
-    while p < end:
-        narrow_one(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes)
-        p += 1
 
 
 @njit(nogil=True, cache=True)
@@ -158,7 +167,7 @@ def _weight_grad(x, g, w, inputs, outputs, starts, taps, first_tile, last_tile, 
     columns = c_out // groups
     itemsize = w.itemsize
     lanes = VECTOR // itemsize
-    ldx, ldg = x.shape[1], g.shape[1]
+    ldg = g.shape[1]
     for tile in range(first_tile, last_tile):
         for j in range(slots):
             begin = starts[tile * slots + j]
@@ -176,59 +185,14 @@ def _weight_grad(x, g, w, inputs, outputs, starts, taps, first_tile, last_tile, 
                     gs = g.ctypes.data + c * itemsize
                     left = last - c
                     if left >= WIDE_VECTORS * lanes:
-                        _outer_wide(x, xs, ins, gs, outs, ws, pairs, c_in, ldx, ldg, c_out, itemsize)
+                        _outer_wide(x, xs, ins, gs, outs, ws, pairs, c_in, ldg, c_out, 0)
                         c += WIDE_VECTORS * lanes
                     elif left >= MEDIUM_VECTORS * lanes:
-                        _outer_medium(
-                            x, xs, ins, gs, outs, ws, pairs, c_in, ldx, ldg, c_out, itemsize
-                        )
+                        _outer_medium(x, xs, ins, gs, outs, ws, pairs, c_in, ldg, c_out, 0)
                         c += MEDIUM_VECTORS * lanes
                     else:
-                        _outer_narrow(
-                            x, xs, ins, gs, outs, ws, pairs, c_in, ldx, ldg, c_out, itemsize, left
-                        )
+                        _outer_narrow(x, xs, ins, gs, outs, ws, pairs, c_in, ldg, c_out, left)
                         c += lanes
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _outer_wide(x, xs, ins, gs, outs, ws, pairs, c_in, ldx, ldg, ldw, size):
-    i = 0
-    while i + WIDE_ROWS <= c_in:
-        outer_wide(x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, 0)
-        i += WIDE_ROWS
-    while i < c_in:
-        outer_wide_one(
-            x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, 0
-        )
-        i += 1
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _outer_medium(x, xs, ins, gs, outs, ws, pairs, c_in, ldx, ldg, ldw, size):
-    i = 0
-    while i + 8 <= c_in:
-        outer_medium(x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, 0)
-        i += 8
-    while i < c_in:
-        outer_medium_one(
-            x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, 0
-        )
-        i += 1
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _outer_narrow(x, xs, ins, gs, outs, ws, pairs, c_in, ldx, ldg, ldw, size, lanes):
-    i = 0
-    while i + 8 <= c_in:
-        outer_narrow(
-            x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, lanes
-        )
-        i += 8
-    while i < c_in:
-        outer_narrow_one(
-            x, xs + i * size, ins, gs, outs, ws + i * ldw * size, pairs, ldx, ldg, ldw, lanes
-        )
-        i += 1
 
 
 @njit(nogil=True, cache=True)

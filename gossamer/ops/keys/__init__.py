@@ -30,7 +30,9 @@ pack = register(
 unpack = register(
     "unpack(Tensor keys, SymInt[] lower, SymInt[] upper) -> Tensor",
     run=lambda keys, *box: select("keys", keys).unpack(keys, *box),
-    shape=lambda keys, lower, upper: keys.new_empty(keys.shape[0], 1 + len(lower), dtype=torch.int32),
+    shape=lambda keys, lower, upper: keys.new_empty(
+        keys.shape[0], 1 + len(lower), dtype=torch.int32
+    ),
 )
 """[N, 1+D] int32: the rows that `pack` made `keys` [N] of."""
 

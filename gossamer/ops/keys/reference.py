@@ -68,6 +68,8 @@ def _rows(offsets: list[int], like: Tensor) -> Tensor:
 
 
 def _unique_inside(coords: Tensor, lower: list[int], upper: list[int]) -> Tensor:
-    inside = (coords[:, 1:] >= coords.new_tensor(lower)) & (coords[:, 1:] < coords.new_tensor(upper))
+    inside = (coords[:, 1:] >= coords.new_tensor(lower)) & (
+        coords[:, 1:] < coords.new_tensor(upper)
+    )
     keys = pack(coords[inside.all(1)], lower, upper)
     return unpack(keys.unique(), lower, upper)

@@ -5,8 +5,6 @@ into the keys follows them. Taps that differ along the last axis alone see keys 
 each other: they share one pointer, so a 3x3x3 kernel is nine merges, not 27.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from torch import Tensor
@@ -15,11 +13,12 @@ from gossamer.ops.arrays import array, int64s, matrix, tensor
 from gossamer.ops.dispatch import Problem
 from gossamer.ops.keys.numba import packed
 from gossamer.ops.rulebooks import TILE, tiles
+from gossamer.ops.rulebooks.mirror import FAR, match_itself
+from gossamer.ops.rulebooks.streams import Streams, opposites
 from gossamer.ops.threads import for_each
 
 # Tiles that one thread takes at a time: about 8 k rows, a fraction of a millisecond.
 TILES_A_PIECE = 16
-FAR = np.iinfo(np.int64).max
 
 
 def refuses(problem: Problem) -> str:
@@ -35,16 +34,27 @@ def match(
     offsets: list[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     low, high = int64s(lower), int64s(upper)
-    keys = np.append(packed(array(fine), low, high), FAR)
-    anchors = _anchors(array(coarse), low, high, int64s(stride))
+    keys = packed(array(fine), low, high)
     shifts = matrix(offsets, len(stride))
-    streams = Streams.of(shifts, high - low)
-    counts = np.zeros((tiles(len(anchors)), len(shifts)), np.int64)
+    opposite = opposites(shifts) if fine is coarse and set(stride) == {1} else None
+    if opposite is not None:
+        lists = match_itself(keys, shifts, opposite, high - low)
+    else:
+        anchors = _anchors(array(coarse), low, high, int64s(stride))
+        lists = _match(np.append(keys, FAR), anchors, Streams.of(shifts, high - low), len(shifts))
+    return tensor(lists[0]), tensor(lists[1]), tensor(lists[2])
+
+
+def _match(
+    keys: np.ndarray, anchors: np.ndarray, streams: Streams, taps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, outputs, starts, from keys that end with a sentinel and the anchors of outputs."""
+    counts = np.zeros((tiles(len(anchors)), taps), np.int64)
     parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def piece(i: int) -> None:
         first = i * TILES_A_PIECE
-        parts[i] = _merge(keys, anchors, first, *streams.arrays, counts)
+        parts[i] = _merge(keys, anchors, first, streams.first, streams.reach, streams.slot, counts)
 
     pieces = -(-len(counts) // TILES_A_PIECE)
     for_each(pieces, piece)
@@ -53,7 +63,7 @@ def match(
     empty = np.empty(0, np.int32)
     inputs = np.concatenate([empty, *(parts[i][0] for i in range(pieces))])
     outputs = np.concatenate([empty, *(parts[i][1] for i in range(pieces))])
-    return tensor(inputs), tensor(outputs), tensor(starts)
+    return inputs, outputs, starts
 
 
 def transpose(
@@ -61,48 +71,6 @@ def transpose(
 ) -> tuple[Tensor, Tensor, Tensor]:
     tables = _transpose(array(inputs), array(outputs), array(starts), slots, tiles(rows))
     return tensor(tables[0]), tensor(tables[1]), tensor(tables[2])
-
-
-@dataclass(frozen=True)
-class Streams:
-    """Taps grouped into streams: equal on all axes but the last, and in order along it.
-
-    Args:
-        first: [S] int64, the key distance from an output's anchor to the first tap of a stream.
-        reach: [S] int64, how far behind the first tap the last one lies.
-        slot: [S, R] int64, the tap at each distance behind the first, or -1.
-    """
-
-    first: np.ndarray
-    reach: np.ndarray
-    slot: np.ndarray
-
-    @classmethod
-    def of(cls, offsets: np.ndarray, sizes: np.ndarray) -> "Streams":
-        """The streams of K `offsets` [K, D] in a box of `sizes` cells an axis.
-
-        Taps far apart along the last axis get streams of their own, since a stream looks at every
-        key between its ends.
-        """
-        weights = np.append(np.cumprod(sizes[:0:-1])[::-1], 1)
-        runs: list[list[int]] = []
-        for tap in np.lexsort(offsets.T[::-1]):
-            near = runs and (offsets[tap, :-1] == offsets[runs[-1][0], :-1]).all()
-            if near and offsets[tap, -1] - offsets[runs[-1][0], -1] < 8:
-                runs[-1].append(tap)
-            else:
-                runs.append([tap])
-        behind = [[int(offsets[t, -1] - offsets[run[0], -1]) for t in run] for run in runs]
-        slot = np.full((len(runs), 1 + max(map(max, behind))), -1, np.int64)
-        for stream, run in enumerate(runs):
-            slot[stream, behind[stream]] = run
-        first = np.array([(offsets[run[0]] * weights).sum() for run in runs], np.int64)
-        return cls(first, np.array([max(b) for b in behind], np.int64), slot)
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the kernel takes."""
-        return self.first, self.reach, self.slot
 
 
 @njit(nogil=True, cache=True)
