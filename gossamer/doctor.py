@@ -95,7 +95,7 @@ def gpus() -> list[str]:
             kind = getattr(gpu, "gcnArchName", "ROCm")
         lines.append(f"{index}: {gpu.name}, {kind}, {gpu.total_memory / 2**30:.0f} GiB")
     if torch.backends.mps.is_available():
-        lines.append("MPS: seen by torch; gossamer runs there on plain PyTorch, if at all")
+        lines.append("MPS: plain PyTorch; gossamer is not tested there")
     return lines
 
 

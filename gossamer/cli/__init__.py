@@ -1,0 +1,108 @@
+"""The command `gossamer`: one verb a file, and only the verb that was asked for is imported."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from gossamer.errors import NoBackendError
+from gossamer.version import __version__
+
+# Verb -> what it does, and a line to try; in the order in which a newcomer meets them. A verb is
+# the module gossamer.cli.<verb>, and in it a function `command` whose parameters are its options.
+VERBS = {
+    "doctor": (
+        "Say what this machine has: versions, devices, backends, compiled kernels.",
+        "gossamer doctor --warm",
+    ),
+}
+
+ABOUT = (
+    "Sparse convolution for PyTorch, on CPU and GPU: a scan becomes voxels, and a network computes "
+    "only where there are some."
+)
+
+MORE = "Each command explains itself: [cyan]gossamer doctor --help[/cyan]"
+
+# What a caller can cause, and every message of which says what to do about it.
+USER_ERRORS = (ValueError, TypeError, OSError, ImportError, NoBackendError)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, and leave the process with its exit code.
+
+    The code is 0 after success and 2 after a mistake in what was asked, which is told in one line;
+    `--debug` shows the traceback instead.
+
+    Args:
+        arguments: the words after `gossamer`. Default: those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        _app(_verb(words))(words or ["--help"], prog_name="gossamer")
+    except USER_ERRORS as error:
+        if debug:
+            raise
+        _tell(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _verb(words: Sequence[str]) -> str | None:
+    named = next((word for word in words if not word.startswith("-")), None)
+    return named if named in VERBS else None
+
+
+def _app(verb: str | None) -> Callable[..., Any]:
+    """The typer application, in which only `verb` is more than its name and its help."""
+    try:
+        import typer
+    except ImportError as missing:
+        raise ImportError(
+            f"the commands need {missing.name}, which is not installed: pip install gossamer[cli]"
+        ) from None
+    examples = (f"[cyan]{example}[/cyan]" for _, example in VERBS.values())
+    app = typer.Typer(
+        help=ABOUT,
+        epilog="\n\n".join(("[bold]For example[/bold]", *examples, MORE)),
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+
+    def tell_version(asked: bool) -> None:
+        if asked:
+            typer.echo(f"gossamer {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        version: bool = typer.Option(
+            False, "--version", callback=tell_version, is_eager=True, help="Show the version."
+        ),
+        debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    ) -> None:
+        pass
+
+    for name, (summary, _) in VERBS.items():
+        command = import_module(f"gossamer.cli.{name}").command if name == verb else _unloaded
+        app.command(name, short_help=summary)(command)
+    return app
+
+
+def _unloaded() -> None:
+    """Stands for a verb that this run does not need, so that help comes at once."""
+
+
+def _tell(error: BaseException) -> NoReturn:
+    text = f"error: {str(error) or type(error).__name__}"
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        text = f"\033[31m{text}\033[0m"
+    print(text, file=sys.stderr)  # noqa: T201
+    sys.exit(2)
