@@ -9,7 +9,7 @@ from gossamer.errors import (
     KeyRangeError,
     NoBackendError,
 )
-from gossamer.geometry import Geometry
+from gossamer.geometry import Cross, Geometry
 from gossamer.ops.dispatch import use_backend
 from gossamer.point_cloud import PointCloud
 from gossamer.rulebook import Rulebook
@@ -20,6 +20,7 @@ from gossamer.voxels import devoxelize, voxelize
 __all__ = [
     "CheckpointError",
     "Coords",
+    "Cross",
     "DuplicateSitesError",
     "FormatError",
     "Geometry",

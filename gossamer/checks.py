@@ -12,7 +12,7 @@ def per_axis(name: str, value: int | Sequence[int], ndim: int, minimum: int) -> 
     """One int an axis, from an int that stands for all axes or a sequence of `ndim`."""
     if not is_int(value) and not isinstance(value, Iterable):
         raise TypeError(f"{name} is {value!r}; wanted one int or {ndim} of them, one an axis")
-    values = (value,) * ndim if is_int(value) else tuple(value)  # type: ignore[arg-type]
+    values: tuple = tuple(value) if isinstance(value, Iterable) else (value,) * ndim
     if len(values) != ndim or not all(map(is_int, values)):
         raise ValueError(f"{name} is {value!r}; wanted one int or {ndim} of them, one an axis")
     if any(v < minimum for v in values):
@@ -22,7 +22,8 @@ def per_axis(name: str, value: int | Sequence[int], ndim: int, minimum: int) -> 
 
 def is_int(value: object) -> bool:
     """Whether `value` is a whole number: int, a NumPy integer or, under torch.compile, a SymInt."""
-    return isinstance(value, (int, SymInt)) or hasattr(value, "__index__")
+    single = getattr(value, "ndim", 0) == 0  # an array of many has __index__ too
+    return isinstance(value, (int, SymInt)) or (hasattr(value, "__index__") and single)
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:
@@ -50,6 +51,19 @@ def finite(name: str, value: Tensor) -> Tensor:
         raise ValueError(
             f"{name} row {row} is {value[row].tolist()}; wanted finite numbers; drop such rows "
             "first, for instance with cloud.finite()"
+        )
+    return value
+
+
+def samples(name: str, value: Tensor, batch_size: int) -> Tensor:
+    """`value` itself when it is an integer tensor of sample numbers below `batch_size`."""
+    if value.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"{name} is {value.dtype}; wanted int32 or int64 sample numbers")
+    least, most = (int(value.min()), int(value.max())) if value.numel() else (0, -1)
+    if least < 0 or most >= batch_size:
+        raise ValueError(
+            f"{name} has indices from {least} to {most}; wanted 0 to {batch_size - 1}, since "
+            f"batch_size is {batch_size}"
         )
     return value
 

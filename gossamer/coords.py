@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from gossamer.checks import per_axis
+from gossamer.checks import is_int, per_axis, samples
 from gossamer.errors import DuplicateSitesError, KeyRangeError
 from gossamer.geometry import Geometry
 from gossamer.ops.keys import coarsen, dilate, pack, unique, unpack
@@ -32,7 +32,7 @@ class Box:
         return Box(lower, tuple(map(max, self.upper, other.upper)))
 
     def image(self, geometry: Geometry) -> "Box":
-        """All that the taps of `geometry` can look at or reach from the sites of this coarse box."""
+        """All that the taps of `geometry` look at or reach from the sites of this coarse box."""
         axes = list(zip(self.lower, self.upper, geometry.stride, geometry.reach, strict=True))
         lower = tuple(low * s + near for low, _, s, (near, _) in axes)
         return Box(lower, tuple((high - 1) * s + far + 1 for _, high, s, (_, far) in axes))
@@ -70,6 +70,14 @@ class Box:
         return list(self.lower), list(self.upper)
 
 
+class Steps(dict):
+    """The rulebooks built on some sites, by geometry.
+
+    A class of its own, because torch.compile can hand a frozen value out only when the dict inside
+    is an object that it makes before and fills after.
+    """
+
+
 @dataclass(frozen=True)
 class Origin:
     """How a set of sites was made: by this geometry, inside this bound, from those sites."""
@@ -90,7 +98,7 @@ class Step:
     rulebook: Rulebook
     rows: Tensor | None  # [M, 1+D] int32; None for the same sites
     box: Box
-    steps: dict = field(repr=False)
+    steps: Steps = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +123,7 @@ class Coords:
     stride: Axes
     given: Tensor | None = None
     origin: Origin | None = field(default=None, repr=False)
-    steps: dict = field(default_factory=dict, repr=False)
+    steps: Steps = field(default_factory=Steps, repr=False)
 
     @classmethod
     def of(
@@ -171,7 +179,9 @@ class Coords:
         return pack(self.rows, *self.box.lists)
 
     def same_sites(self, other: "Coords") -> bool:
-        """Whether both are the same sites of the same grid, row by row."""
+        """Whether both are the same sites of the same grid and batch, row by row."""
+        if (self.stride, self.batch_size) != (other.stride, other.batch_size):
+            return False
         if self.rows is other.rows:
             return True
         return self.rows.shape == other.rows.shape and bool(torch.equal(self.rows, other.rows))
@@ -223,8 +233,8 @@ class Coords:
         """
         if self.origin is None:
             raise ValueError(
-                "the input's sites were not made by a strided, transposed or pooling layer, so there "
-                "are none to go back to; use a transposed convolution to make new ones"
+                "the input's sites were not made by a strided, transposed or pooling layer, so "
+                "there are none to go back to; use a transposed convolution to make new ones"
             )
         source, geometry = self.origin.coords, self.origin.geometry
         step = source.steps.get((geometry, self.origin.bound))
@@ -234,9 +244,9 @@ class Coords:
             self.steps["back"] = source.onto(geometry, self).T
         return self.steps["back"]
 
-    def kept(self, mask: Tensor) -> "Coords":
-        """The sites where `mask` [N] is true."""
-        return replace(self, rows=self.rows[mask], given=None, steps={})
+    def kept(self, rows: Tensor) -> "Coords":
+        """Only the sites `rows` [M] int64, ascending."""
+        return replace(self, rows=self.rows.index_select(0, rows), given=None, steps=Steps())
 
     def to(self, device: torch.device | str) -> "Coords":
         """The same sites on another device, with those they came from."""
@@ -244,11 +254,11 @@ class Coords:
             return self
         origin = self.origin and replace(self.origin, coords=self.origin.coords.to(device))
         given = None if self.given is None else self.given.to(device)
-        return replace(self, rows=self.rows.to(device), given=given, origin=origin, steps={})
+        return replace(self, rows=self.rows.to(device), given=given, origin=origin, steps=Steps())
 
     def __getstate__(self) -> dict:
         """Everything but the rulebooks, which cost less to build than to send."""
-        return {**self.__dict__, "steps": {}}
+        return {**self.__dict__, "steps": Steps()}
 
     def _step(self, geometry: Geometry, bound: Axes | None = None) -> Step:
         key = (geometry, bound)
@@ -271,7 +281,7 @@ class Coords:
             offsets = geometry.cell if minkowski else geometry.flat_offsets
             rows = coarsen(self.rows, *box.lists, list(geometry.stride), offsets)
         out = replace(self, rows=rows, box=box)
-        return Step(self.onto(geometry, out), rows, box, {})
+        return Step(self.onto(geometry, out), rows, box, Steps())
 
     def _output_shape(self, geometry: Geometry, bound: Axes | None) -> Axes | None:
         if geometry.kind == "generative":
@@ -297,10 +307,11 @@ def _matched(geometry: Geometry, fine: Coords, coarse: Coords) -> Rulebook:
     """The rulebook that reads fine and writes coarse sites."""
     box = fine.box.holding(coarse.box.image(geometry)).check(fine.batch_size)
     stride, offsets = list(geometry.stride), geometry.flat_offsets
-    lists = match(fine.rows, coarse.rows, *box.lists, stride, offsets)
+    inputs, outputs, starts = match(fine.rows, coarse.rows, *box.lists, stride, offsets)
     taps = torch.arange(len(geometry.taps), device=fine.rows.device)
     mirror = geometry.mirror if geometry.kind == "submanifold" else None
-    return Rulebook(len(fine), len(coarse), {False: Pairs(*lists, taps)}, mirror=mirror)
+    pairs = Pairs(inputs, outputs, starts, taps)
+    return Rulebook(len(fine), len(coarse), {False: pairs}, mirror=mirror)
 
 
 def _multiplied(stride: int, by: int) -> int:
@@ -333,15 +344,11 @@ def _check_rows(coords: Tensor) -> int:
 
 
 def _batch_size(coords: Tensor, batch_size: int | None) -> int:
-    largest = int(coords[:, 0].max()) if len(coords) else -1
-    smallest = int(coords[:, 0].min()) if len(coords) else 0
     if batch_size is None:
-        batch_size = largest + 1
-    if smallest < 0 or largest >= batch_size:
-        raise ValueError(
-            f"coords has batch indices from {smallest} to {largest}; wanted 0 to "
-            f"{batch_size - 1}, since batch_size is {batch_size}"
-        )
+        batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
+    if not is_int(batch_size) or batch_size < 0:
+        raise ValueError(f"batch_size is {batch_size!r}; wanted an int, 0 or more")
+    samples("column 0 of coords, the batch,", coords[:, 0], batch_size)
     return batch_size
 
 
@@ -363,7 +370,7 @@ def _box(coords: Tensor, shape: Axes | None) -> Box:
 
 def _report_duplicates(coords: Tensor, row: Tensor, order: Tensor) -> None:
     repeated = (row[order].diff() == 0).nonzero()[0, 0]
-    first, second = order[repeated].item(), order[repeated + 1].item()
+    first, second = int(order[repeated]), int(order[repeated + 1])
     raise DuplicateSitesError(
         f"coords rows {first} and {second} are both {coords[first].tolist()}; wanted every site "
         "once; merge points that share a voxel with gossamer.voxelize"

@@ -10,16 +10,27 @@ which a rulebook is cached.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import product
 
-from gossamer.checks import one_of, per_axis
+from gossamer.checks import is_int, one_of, per_axis
 
 KINDS = ("submanifold", "regular", "transposed", "generative")
 DOWNSAMPLES = ("spconv", "minkowski")
-SHAPES = ("box", "cross")
-KernelSize = int | Sequence[int] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A kernel size that keeps only the taps on the axes through the centre.
+
+    Args:
+        size: voxels an axis, one odd int or D.
+    """
+
+    size: int | tuple[int, ...]
+
+
+KernelSize = int | Sequence[int] | Sequence[Sequence[int]] | Cross
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,12 @@ class Geometry:
         stride, padding, dilation: D ints each.
         downsample: the output sites of a regular kernel. "spconv": every o with some tap on a site.
             "minkowski": o = floor(c / stride), whatever the kernel and padding.
+
+    Attributes:
+        offsets: K offsets of `fine = coarse * stride + offset`, in voxels of the fine side.
+        reach: for every axis the smallest and the largest offset.
+        mirror: for every tap the tap that looks the opposite way, or None if some tap has none.
+            Where there is one, a submanifold rulebook read backwards is itself with taps renamed.
     """
 
     kind: str
@@ -43,6 +60,20 @@ class Geometry:
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     downsample: str = "spconv"
+    # Worked out once and not on first use, because torch.compile can't follow a cached_property.
+    offsets: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    reach: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+    mirror: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        offsets = tuple(
+            tuple(t * d - p for t, d, p in zip(tap, self.dilation, self.padding, strict=True))
+            for tap in self.taps
+        )
+        reach = tuple((min(axis), max(axis)) for axis in zip(*offsets, strict=True))
+        object.__setattr__(self, "offsets", offsets)
+        object.__setattr__(self, "reach", reach)
+        object.__setattr__(self, "mirror", _mirror(offsets))
 
     @classmethod
     def of(
@@ -55,25 +86,23 @@ class Geometry:
         padding: int | Sequence[int] = 0,
         dilation: int | Sequence[int] = 1,
         downsample: str = "spconv",
-        shape: str = "box",
     ) -> "Geometry":
         """A checked geometry.
 
         Args:
             kind: see the class.
             ndim: D, the number of spatial axes.
-            kernel_size: voxels an axis, one int or D; or any list of offsets of D ints each, which
-                count from the output's own place (after stride and padding).
+            kernel_size: voxels an axis, one int or D; a Cross of such; or any list of offsets of D
+                ints each, which count from the output's own place (after stride and padding).
             stride, padding, dilation: one int or D.
             downsample: see the class.
-            shape: "box", or "cross" for the taps on the axes through the centre.
 
         Raises:
             ValueError: a size, stride or dilation below 1, a padding below 0, an even submanifold
                 or cross kernel, a repeated or missing offset, an unknown word.
         """
         one_of("kind", kind, KINDS)
-        taps = _taps(kind, ndim, kernel_size, one_of("kernel_shape", shape, SHAPES))
+        taps = _taps(kind, ndim, kernel_size)
         geometry = cls(
             kind,
             taps,
@@ -88,8 +117,8 @@ class Geometry:
         # A submanifold kernel looks around its own site, so padding has nothing to say.
         if any(s != 1 for s in self.stride):
             raise ValueError(
-                f"stride is {self.stride}; a submanifold convolution keeps its sites, so its stride "
-                "is 1; use a regular convolution to go to a coarser grid"
+                f"stride is {self.stride}; a submanifold convolution keeps its sites, so its "
+                "stride is 1; use a regular convolution to go to a coarser grid"
             )
         zero = (0,) * len(self.stride)
         return Geometry(self.kind, self.taps, self.stride, zero, self.dilation)
@@ -104,35 +133,12 @@ class Geometry:
         """Whether outputs are the fine side."""
         return self.kind in ("transposed", "generative")
 
-    @cached_property
-    def offsets(self) -> tuple[tuple[int, ...], ...]:
-        """K offsets of `fine = coarse * stride + offset`, in voxels of the fine side."""
-        return tuple(
-            tuple(t * d - p for t, d, p in zip(tap, self.dilation, self.padding, strict=True))
-            for tap in self.taps
-        )
-
-    @cached_property
+    @property
     def flat_offsets(self) -> list[int]:
-        """The same, K x D ints in a row, as ops take them."""
+        """`offsets` as ops take them, K x D ints in a row."""
         return [value for offset in self.offsets for value in offset]
 
-    @cached_property
-    def reach(self) -> tuple[tuple[int, int], ...]:
-        """For every axis the smallest and the largest offset."""
-        return tuple((min(axis), max(axis)) for axis in zip(*self.offsets, strict=True))
-
-    @cached_property
-    def mirror(self) -> tuple[int, ...] | None:
-        """For every tap the tap that looks the opposite way, or None if some tap has none.
-
-        Where there is a mirror, a submanifold rulebook read backwards is itself with taps renamed.
-        """
-        place = {offset: tap for tap, offset in enumerate(self.offsets)}
-        opposite = [place.get(tuple(-v for v in offset)) for offset in self.offsets]
-        return None if None in opposite else tuple(t for t in opposite if t is not None)
-
-    @cached_property
+    @property
     def cell(self) -> list[int]:
         """The offsets of all fine sites of one coarse cell, `fine // stride == coarse`, flat."""
         return [v for offset in product(*map(range, self.stride)) for v in offset]
@@ -145,7 +151,12 @@ class Geometry:
         """
         if self.kind == "submanifold":
             return shape
-        span = [d * max(axis) for d, axis in zip(self.dilation, zip(*self.taps), strict=True)]
+        # A tap before the output's own place counts as padding on both sides, so that a list of
+        # offsets around a centre keeps the grid as it is, as a padded box does.
+        span = [
+            d * (max(axis) + min(axis))
+            for d, axis in zip(self.dilation, zip(*self.taps, strict=True), strict=True)
+        ]
         axes = list(zip(shape, self.stride, self.padding, span, strict=True))
         if self.is_upward:
             out = tuple((n - 1) * s - 2 * p + far + 1 for n, s, p, far in axes)
@@ -171,26 +182,36 @@ class Geometry:
         return ", ".join(parts)
 
 
-def _taps(kind: str, ndim: int, kernel_size: KernelSize, shape: str) -> tuple[tuple[int, ...], ...]:
+def _taps(kind: str, ndim: int, kernel_size: KernelSize) -> tuple[tuple[int, ...], ...]:
     if isinstance(kernel_size, Sequence) and any(isinstance(v, Sequence) for v in kernel_size):
         return _listed(kernel_size, ndim)  # type: ignore[arg-type]
-    size = per_axis("kernel_size", kernel_size, ndim, 1)  # type: ignore[arg-type]
-    if (kind == "submanifold" or shape == "cross") and any(s % 2 == 0 for s in size):
-        what = "submanifold" if kind == "submanifold" else "cross"
+    crossed = isinstance(kernel_size, Cross)
+    edges = kernel_size.size if isinstance(kernel_size, Cross) else kernel_size
+    size = per_axis("kernel_size", edges, ndim, 1)  # type: ignore[arg-type]
+    if (kind == "submanifold" or crossed) and any(s % 2 == 0 for s in size):
+        what = "cross" if crossed else "submanifold"
         raise ValueError(f"kernel_size is {size}; a {what} kernel needs a centre, so an odd size")
     centre = tuple(s // 2 for s in size)
     taps = list(product(*map(range, size)))
-    if shape == "cross":
+    if crossed:
         taps = [t for t in taps if sum(a != b for a, b in zip(t, centre, strict=True)) <= 1]
     if kind == "submanifold":
         taps = [tuple(a - b for a, b in zip(t, centre, strict=True)) for t in taps]
     return tuple(taps)
 
 
+def _mirror(offsets: tuple[tuple[int, ...], ...]) -> tuple[int, ...] | None:
+    place = {offset: tap for tap, offset in enumerate(offsets)}
+    opposite = [place.get(tuple(-v for v in offset)) for offset in offsets]
+    return None if None in opposite else tuple(t for t in opposite if t is not None)
+
+
 def _listed(offsets: Sequence[Sequence[int]], ndim: int) -> tuple[tuple[int, ...], ...]:
-    taps = tuple(tuple(int(v) for v in offset) for offset in offsets)
-    if any(len(tap) != ndim for tap in taps):
-        raise ValueError(f"kernel_size lists offsets {taps}; wanted {ndim} ints each, one an axis")
+    taps = tuple(tuple(offset) if isinstance(offset, Sequence) else () for offset in offsets)
+    if any(len(tap) != ndim or not all(map(is_int, tap)) for tap in taps):
+        raise ValueError(
+            f"kernel_size lists offsets {offsets}; wanted {ndim} ints each, one an axis"
+        )
     if len(set(taps)) != len(taps):
         raise ValueError(f"kernel_size lists offsets {taps}; wanted each of them once")
     return taps

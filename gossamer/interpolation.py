@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gossamer import checks
 from gossamer.coords import Coords
+from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.keys import find, pack
 from gossamer.ops.points import interpolate
 
@@ -34,20 +35,23 @@ def at_places(sites: Coords, features: Tensor, points: Tensor, *, renormalize: b
             constant at the edge; otherwise absent corners count as zero.
 
     Raises:
-        ValueError: points are not [P, 1+D], or not finite.
+        ValueError: points are not [P, 1+D], not finite, or of a sample that there is not.
     """
     checks.finite("points", checks.floating("points", points, 2))
     if points.shape[1] != sites.ndim + 1:
         raise ValueError(
-            f"points has shape {tuple(points.shape)}; wanted [P, {sites.ndim + 1}], the batch index "
-            "first"
+            f"points has shape {tuple(points.shape)}; wanted [P, {sites.ndim + 1}], the batch "
+            "index first"
         )
     # float32 holds voxel numbers only up to 2**24, half types far fewer.
     base = points[:, 1:].detach().double().floor()
-    inner = (points[:, 1:].double() - base).to(features.dtype)  # [P, D] in [0, 1)
+    wide = ACCUMULATOR.get(features.dtype, features.dtype)
+    inner = (points[:, 1:].double() - base).to(wide)  # [P, D] in [0, 1)
     steps = torch.tensor(list(product((0, 1), repeat=sites.ndim)), device=points.device)
     corners = base.long().unsqueeze(1) + steps  # [P, 2**D, D]
-    sample = points[:, :1].detach().long().unsqueeze(1).expand(-1, len(steps), 1)
+    sample = points[:, :1].detach().long()
+    checks.samples("column 0 of points, the batch,", sample, sites.batch_size)
+    sample = sample.unsqueeze(1).expand(-1, len(steps), 1)
     rows = rows_at(sites, torch.cat([sample, corners], dim=2))
     weights = torch.where(steps == 1, inner.unsqueeze(1), 1 - inner.unsqueeze(1)).prod(2)
     weights = torch.where(rows >= 0, weights, 0)

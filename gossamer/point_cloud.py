@@ -5,8 +5,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from gossamer.checks import floating
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class PointCloud:
     """P points of one scan, or of several when `batch` tells them apart.
 
@@ -19,7 +21,9 @@ class PointCloud:
         batch: [P] int64, the scan of each point. Default: one scan.
 
     Raises:
-        ValueError: positions are not [P, 3], or another tensor has a different number of rows.
+        ValueError: positions are not [P, 3], another tensor has a different number of rows, or two
+            features have one name.
+        TypeError: not a tensor, or of another dtype.
     """
 
     positions: Tensor
@@ -30,20 +34,26 @@ class PointCloud:
     batch: Tensor | None = None
 
     def __post_init__(self):
-        if self.positions.ndim != 2 or self.positions.shape[1] != 3:
+        if floating("positions", self.positions, 2).shape[1] != 3:
             raise ValueError(f"positions has shape {tuple(self.positions.shape)}; wanted [P, 3]")
         if self.features is None:
             empty = self.positions.new_empty(len(self), 0, dtype=torch.float32)
             object.__setattr__(self, "features", empty)
-        if self.features.ndim != 2 or self.features.shape[1] != len(self.names):
+        object.__setattr__(self, "names", tuple(self.names))
+        if floating("features", self.features, 2).shape[1] != len(self.names):
             raise ValueError(
                 f"features has shape {tuple(self.features.shape)} but {len(self.names)} names "
                 f"{self.names}; wanted [P, {len(self.names)}], one name a column"
             )
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"names is {self.names}; wanted a different name for each feature")
         for name in ("features", "labels", "instances", "batch"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self):
                 raise ValueError(f"{name} has {len(value)} rows; positions has {len(self)}")
+            # uint8 would pick rows as a mask does, not as an index does
+            if name != "features" and value is not None and value.dtype != torch.int64:
+                raise TypeError(f"{name} is {value.dtype}; wanted torch.int64: {name}.long()")
 
     def __len__(self) -> int:
         """P, the number of points."""
@@ -74,7 +84,9 @@ class PointCloud:
             ValueError: this cloud has no such feature.
         """
         if name not in self.names:
-            raise ValueError(f"no feature {name!r}; this cloud has {', '.join(self.names) or 'none'}")
+            raise ValueError(
+                f"no feature {name!r}; this cloud has {', '.join(self.names) or 'none'}"
+            )
         return self.features[:, self.names.index(name)]
 
     def finite(self) -> "PointCloud":

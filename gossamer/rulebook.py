@@ -47,9 +47,7 @@ class Rulebook:
     @property
     def T(self) -> "Rulebook":
         """This rulebook read backwards: an inverse, and a gradient, is the op on it."""
-        return replace(
-            self, inputs=self.outputs, outputs=self.inputs, backwards=not self.backwards
-        )
+        return replace(self, inputs=self.outputs, outputs=self.inputs, backwards=not self.backwards)
 
     @property
     def pairs(self) -> Pairs:
@@ -62,7 +60,8 @@ class Rulebook:
         if self.mirror is not None:
             return other._replace(taps=other.taps.new_tensor(self.mirror))
         lists = transpose(other.inputs, other.outputs, other.starts, self.taps, self.outputs)
-        return Pairs(*lists, other.taps)
+        inputs, outputs, starts = lists
+        return Pairs(inputs, outputs, starts, other.taps)
 
     @property
     def taps(self) -> int:
@@ -77,7 +76,7 @@ class Rulebook:
             weight: [K, C_in/groups, C_out].
             groups: how many parts the channels fall into.
         """
-        pairs, transposed = self._both(features)
+        pairs, transposed = self._both(self._fitting(features))
         return conv(features, weight, pairs, transposed, self.outputs, groups)
 
     def reduce(self, features: Tensor, how: str) -> Tensor:
@@ -87,6 +86,7 @@ class Rulebook:
             features: [N, C].
             how: "max" (the true one, also of negative values), "mean" or "sum".
         """
+        self._fitting(features)
         if one_of("how", how, ("max", "mean", "sum")) == "max":
             return self._maximum(features)
         pairs, transposed = self._both(features)
@@ -97,9 +97,20 @@ class Rulebook:
 
     def _maximum(self, features: Tensor) -> Tensor:
         winner = argmax(features.detach(), list(self.pairs), self.outputs)
-        if not self.inputs:  # nothing to gather from, yet the graph of gradients goes on
-            return features.new_zeros(winner.shape) + features.sum()
-        return features.gather(0, winner.clamp(min=0)).masked_fill(winner < 0, 0)
+        if not torch.compiler.is_compiling() and self.inputs:
+            return features.gather(0, winner.clamp(min=0)).masked_fill(winner < 0, 0)
+        # A row of zeros to read where there is no winner: with no input rows there is no other, and
+        # a graph must not ask whether there are any.
+        padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+        return padded.gather(0, torch.where(winner < 0, self.inputs, winner))
+
+    def _fitting(self, features: Tensor) -> Tensor:
+        # A kernel that follows the pairs would read past the end.
+        if features.shape[0] != self.inputs:
+            raise ValueError(
+                f"features has {features.shape[0]} rows; this rulebook reads {self.inputs}"
+            )
+        return features
 
     def _both(self, features: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The pairs, and those of the transpose where a gradient will want them."""

@@ -9,10 +9,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from gossamer import checks
-from gossamer.coords import Axes, Coords
+from gossamer.coords import Axes, Coords, Steps
 from gossamer.interpolation import at_places
 from gossamer.ops.keys import pack, unique, unpack
-
 
 Number = int | float
 
@@ -53,7 +52,14 @@ class SparseTensor:
         batch_size: int | None = None,
         stride: int | Sequence[int] = 1,
     ) -> None: ...
-    def __init__(self, features, coords, spatial_shape=None, batch_size=None, stride=1):
+    def __init__(
+        self,
+        features: Tensor,
+        coords: "Coords | Tensor",
+        spatial_shape: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        stride: int | Sequence[int] = 1,
+    ) -> None:
         if not isinstance(coords, Coords):
             checks.floating("features", features, 2)
             if len(features) != len(coords):
@@ -68,6 +74,10 @@ class SparseTensor:
                 )
             coords, order = Coords.of(coords, spatial_shape, batch_size, stride)
             features = features if order is None else features[order]
+        elif features.shape[0] != len(coords):
+            raise ValueError(
+                f"features has {features.shape[0]} rows; wanted {len(coords)}, one a site"
+            )
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "sites", coords)
 
@@ -198,7 +208,8 @@ class SparseTensor:
             raise ValueError(
                 f"mask is {mask.dtype} of shape {tuple(mask.shape)}; wanted bool [{len(self)}]"
             )
-        return SparseTensor(self.features[mask], self.sites.kept(mask))
+        rows = mask.nonzero().squeeze(1)
+        return SparseTensor(self.features.index_select(0, rows), self.sites.kept(rows))
 
     def broadcast(self, vectors: Tensor) -> "SparseTensor":
         """Every site carrying its sample's row of `vectors` [B, any]."""
@@ -231,8 +242,11 @@ class SparseTensor:
 
     __radd__ = __add__
 
-    def __mul__(self, other: Tensor | Number) -> "SparseTensor":
-        """Features times a number, or a tensor that broadcasts against [N, C]."""
+    def __mul__(self, other: "SparseTensor | Tensor | Number") -> "SparseTensor":
+        """Features times a number, a tensor that broadcasts against [N, C], or the same sites'."""
+        if isinstance(other, SparseTensor):
+            _check_same_sites([self, other])
+            return self.with_features(self.features * other.features)
         return self.with_features(self.features * other)
 
     __rmul__ = __mul__
@@ -246,14 +260,24 @@ def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:
     """
     if not tensors:
         raise ValueError("tensors is empty; wanted at least one")
+    _check_same_sites(tensors)
+    return tensors[0].with_features(torch.cat([t.features for t in tensors], dim=1))
+
+
+def _check_same_sites(tensors: Sequence[SparseTensor]) -> None:
     for i, tensor in enumerate(tensors[1:], start=1):
+        for name in ("ndim", "stride", "batch_size"):
+            if getattr(tensors[0], name) != getattr(tensor, name):
+                raise ValueError(
+                    f"{name} is {getattr(tensors[0], name)} in tensor 0 and "
+                    f"{getattr(tensor, name)} in tensor {i}; wanted the same"
+                )
         if not tensors[0].sites.same_sites(tensor.sites):
             raise ValueError(
                 f"tensors 0 and {i} have different sites ({len(tensors[0])} and {len(tensor)}); "
                 "wanted the same; use + for a union, or an inverse convolution to go back to the "
                 "sites of an earlier layer"
             )
-    return tensors[0].with_features(torch.cat([t.features for t in tensors], dim=1))
 
 
 def _union(a: SparseTensor, b: SparseTensor) -> SparseTensor:
@@ -270,7 +294,7 @@ def _union(a: SparseTensor, b: SparseTensor) -> SparseTensor:
     zeros = a.features.new_zeros(distinct.shape[0], a.channels)
     features = zeros.index_add(0, rows_a, a.features).index_add(0, rows_b, b.features)
     sites = replace(
-        a.sites, rows=unpack(distinct, *box.lists), box=box, given=None, origin=None, steps={}
+        a.sites, rows=unpack(distinct, *box.lists), box=box, given=None, origin=None, steps=Steps()
     )
     return SparseTensor(features, sites)
 
@@ -281,7 +305,7 @@ def _flatten(x: SparseTensor):
 
 def _unflatten(leaves, sites: Coords) -> SparseTensor:
     features, rows = leaves
-    moved = sites if rows is sites.rows else replace(sites, rows=rows, steps={})
+    moved = sites if rows is sites.rows else replace(sites, rows=rows, steps=Steps())
     return SparseTensor(features, moved)
 
 

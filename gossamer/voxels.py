@@ -26,20 +26,18 @@ def voxelize(
     *,
     batch_size: int | None = None,
     reduce: str = "mean",
-    origin: Lengths = 0.0,
     spatial_shape: Sequence[int] | None = None,
 ) -> tuple[SparseTensor, Tensor]:
     """The occupied voxels of a batch of points, and the voxel of each point.
 
     Args:
-        points: [P, D] float32 or float64, metres.
+        points: [P, D] float32 or float64, metres, from the corner of voxel 0.
         features: [P, C] floating; gradients flow back to it.
         voxel_size: edge of a voxel, metres, one number or D.
         batch: [P] int, the sample of each point. Default: one sample.
         batch_size: B. Default: the largest batch index plus one, at least 1.
         reduce: what a voxel makes of its points' features: "mean", "sum", "max" or "first" (that of
             the first point in the order given).
-        origin: the corner of voxel 0, metres, one number or D.
         spatial_shape: D ints; then points outside the grid belong to no voxel. Default: no bounds.
 
     Returns:
@@ -58,7 +56,7 @@ def voxelize(
             f"features has {features.shape[0]} rows and points has {points.shape[0]}; wanted one "
             "row a point in both"
         )
-    cells = to_cells(points, voxel_size, origin)
+    cells = to_cells(points, voxel_size)
     sites, row, order = _occupied(cells, batch, batch_size, spatial_shape)
     if reduce == "first":
         first = torch.searchsorted(row[order], torch.arange(len(sites), device=row.device))
@@ -75,19 +73,17 @@ def devoxelize(
     batch: Tensor | None = None,
     *,
     mode: str = "nearest",
-    origin: Lengths = 0.0,
 ) -> Tensor:
     """[P, C]: the features of voxels at points.
 
     Args:
         x: voxels, at any stride.
-        points: [P, D] float32 or float64, metres.
+        points: [P, D] float32 or float64, metres, from the corner of voxel 0.
         voxel_size: edge of a voxel of stride 1, metres, one number or D.
         batch: [P] int, the sample of each point. Default: one sample.
         mode: "nearest": the voxel that the point lies in. "trilinear": between the centres of the
             2**D voxels around it, those that are empty left out of the mean. Where no voxel has
             features, 0.
-        origin: the corner of voxel 0, metres, one number or D.
 
     Raises:
         ValueError: a point is not finite, lengths differ, a voxel size is not positive.
@@ -96,11 +92,10 @@ def devoxelize(
     _check_points(points, batch)
     if points.shape[1] != x.ndim:
         raise ValueError(f"points has {points.shape[1]} axes and x has {x.ndim}; wanted the same")
-    edges = _lengths("voxel_size", voxel_size, x.ndim) * points.new_tensor(x.stride).cpu().double()
-    place = (points.double() - _lengths("origin", origin, x.ndim).to(points.device)) / edges.to(
-        points.device
-    )
-    sample = place.new_zeros(len(points), 1) if batch is None else batch.double().unsqueeze(1)
+    edges = _edges(voxel_size, x.ndim) * torch.tensor(x.stride)
+    place = points.double() / edges.to(points.device)
+    sample = place.new_zeros(len(points), dtype=torch.int64) if batch is None else batch
+    sample = checks.samples("batch", sample, x.batch_size).to(place.dtype).unsqueeze(1)
     if mode == "trilinear":
         centred = torch.cat([sample, place - 0.5], dim=1)
         return at_places(x.sites, x.features, centred, renormalize=True)
@@ -108,7 +103,7 @@ def devoxelize(
     return interpolate(x.features, torch.ones_like(rows, dtype=x.dtype), rows)
 
 
-def to_cells(points: Tensor, voxel_size: Lengths, origin: Lengths = 0.0) -> Tensor:
+def to_cells(points: Tensor, voxel_size: Lengths) -> Tensor:
     """[P, D] int64: the cell that each point lies in.
 
     Raises:
@@ -116,14 +111,12 @@ def to_cells(points: Tensor, voxel_size: Lengths, origin: Lengths = 0.0) -> Tens
         KeyRangeError: a cell does not fit 32 bits.
     """
     ndim = points.shape[1]
-    edges, corner = _lengths("voxel_size", voxel_size, ndim), _lengths("origin", origin, ndim)
-    if not (edges > 0).all():
-        raise ValueError(f"voxel_size is {voxel_size}; wanted a positive length on every axis")
-    cells = ((points.detach().double() - corner.to(points.device)) / edges.to(points.device)).floor()
+    edges = _edges(voxel_size, ndim)
+    cells = (points.detach().double() / edges.to(points.device)).floor()
     if points.shape[0] and cells.abs().max() >= 2**31:
         raise KeyRangeError(
             f"a point lies {cells.abs().max().item():.3g} voxels from the origin; wanted less than "
-            "2**31; remove outliers, give an origin near the points or use larger voxels"
+            "2**31; remove outliers, subtract a corner near the points or use larger voxels"
         )
     return cells.long()
 
@@ -131,15 +124,12 @@ def to_cells(points: Tensor, voxel_size: Lengths, origin: Lengths = 0.0) -> Tens
 def _occupied(
     cells: Tensor, batch: Tensor | None, batch_size: int | None, shape: Sequence[int] | None
 ) -> tuple[Coords, Tensor, Tensor]:
-    """The occupied voxels, the row of each point (or -1), and the order that sorts points by row."""
+    """The occupied voxels, the row of each point (or -1), and the order that sorts points so."""
     ndim = cells.shape[1]
-    sample = cells.new_zeros(len(cells)) if batch is None else batch.long()
-    batches = batch_size if batch_size is not None else max(1, _largest(sample) + 1)
-    if _largest(sample) >= batches or (len(sample) and int(sample.min()) < 0):
-        raise ValueError(
-            f"batch has indices from {int(sample.min())} to {_largest(sample)}; wanted 0 to "
-            f"{batches - 1}, since batch_size is {batches}"
-        )
+    sample = cells.new_zeros(len(cells)) if batch is None else batch
+    least = int(sample.max()) + 1 if len(sample) else 0
+    batches = batch_size if batch_size is not None else max(1, least)
+    sample = checks.samples("batch", sample, batches).long()
     axes = None if shape is None else checks.per_axis("spatial_shape", shape, ndim, 1)
     box = _bounds(cells, axes).check(batches)
     keys = pack(torch.cat([sample.unsqueeze(1), cells], dim=1), *box.lists)
@@ -159,15 +149,14 @@ def _bounds(cells: Tensor, shape: Axes | None) -> Box:
     return Box(tuple(cells.amin(0).tolist()), tuple((cells.amax(0) + 1).tolist()))
 
 
-def _largest(sample: Tensor) -> int:
-    return int(sample.max()) if len(sample) else -1
-
-
-def _lengths(name: str, value: Lengths, ndim: int) -> Tensor:
-    lengths = torch.as_tensor(value, dtype=torch.float64, device="cpu")
-    if lengths.ndim > 1 or (lengths.ndim == 1 and len(lengths) != ndim):
-        raise ValueError(f"{name} is {value}; wanted one number or {ndim}, one an axis")
-    return lengths.expand(ndim)
+def _edges(voxel_size: Lengths, ndim: int) -> Tensor:
+    """[D] float64: the edge of a voxel on every axis."""
+    edges = torch.as_tensor(voxel_size, dtype=torch.float64, device="cpu")
+    if edges.ndim > 1 or (edges.ndim == 1 and len(edges) != ndim):
+        raise ValueError(f"voxel_size is {voxel_size}; wanted one length or {ndim}, one an axis")
+    if not (edges > 0).all() or not edges.isfinite().all():
+        raise ValueError(f"voxel_size is {voxel_size}; wanted a positive length on every axis")
+    return edges.expand(ndim)
 
 
 def _check_points(points: Tensor, batch: Tensor | None) -> None:

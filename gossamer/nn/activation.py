@@ -11,14 +11,19 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "SELU",
+    "AlphaDropout",
     "Dropout",
+    "Hardshrink",
+    "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "Identity",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
+    "LogSoftmax",
     "Mish",
     "PReLU",
     "RReLU",
@@ -26,10 +31,14 @@ __all__ = [
     "ReLU6",
     "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softmin",
     "Softplus",
+    "Softshrink",
     "Softsign",
     "Tanh",
     "Tanhshrink",
+    "Threshold",
 ]
 
 
@@ -40,6 +49,10 @@ class OnFeatures:
         """The same sites carrying what the torch module makes of the features."""
         act = super().forward  # type: ignore[misc]
         return x.with_features(act(x.features)) if isinstance(x, SparseTensor) else act(x)
+
+
+class AlphaDropout(OnFeatures, nn.AlphaDropout):
+    """torch.nn.AlphaDropout on the features of a SparseTensor."""
 
 
 class CELU(OnFeatures, nn.CELU):
@@ -56,6 +69,18 @@ class ELU(OnFeatures, nn.ELU):
 
 class GELU(OnFeatures, nn.GELU):
     """torch.nn.GELU on the features of a SparseTensor."""
+
+
+class GLU(OnFeatures, nn.GLU):
+    """torch.nn.GLU on the features of a SparseTensor."""
+
+
+class Hardshrink(OnFeatures, nn.Hardshrink):
+    """torch.nn.Hardshrink on the features of a SparseTensor."""
+
+
+class Hardsigmoid(OnFeatures, nn.Hardsigmoid):
+    """torch.nn.Hardsigmoid on the features of a SparseTensor."""
 
 
 class Hardswish(OnFeatures, nn.Hardswish):
@@ -82,12 +107,20 @@ class LogSigmoid(OnFeatures, nn.LogSigmoid):
     """torch.nn.LogSigmoid on the features of a SparseTensor."""
 
 
+class LogSoftmax(OnFeatures, nn.LogSoftmax):
+    """torch.nn.LogSoftmax on the features of a SparseTensor."""
+
+
 class Mish(OnFeatures, nn.Mish):
     """torch.nn.Mish on the features of a SparseTensor."""
 
 
 class PReLU(OnFeatures, nn.PReLU):
     """torch.nn.PReLU on the features of a SparseTensor."""
+
+
+class RReLU(OnFeatures, nn.RReLU):
+    """torch.nn.RReLU on the features of a SparseTensor."""
 
 
 class ReLU(OnFeatures, nn.ReLU):
@@ -98,24 +131,32 @@ class ReLU6(OnFeatures, nn.ReLU6):
     """torch.nn.ReLU6 on the features of a SparseTensor."""
 
 
-class RReLU(OnFeatures, nn.RReLU):
-    """torch.nn.RReLU on the features of a SparseTensor."""
-
-
 class SELU(OnFeatures, nn.SELU):
     """torch.nn.SELU on the features of a SparseTensor."""
-
-
-class Sigmoid(OnFeatures, nn.Sigmoid):
-    """torch.nn.Sigmoid on the features of a SparseTensor."""
 
 
 class SiLU(OnFeatures, nn.SiLU):
     """torch.nn.SiLU on the features of a SparseTensor."""
 
 
+class Sigmoid(OnFeatures, nn.Sigmoid):
+    """torch.nn.Sigmoid on the features of a SparseTensor."""
+
+
+class Softmax(OnFeatures, nn.Softmax):
+    """torch.nn.Softmax on the features of a SparseTensor."""
+
+
+class Softmin(OnFeatures, nn.Softmin):
+    """torch.nn.Softmin on the features of a SparseTensor."""
+
+
 class Softplus(OnFeatures, nn.Softplus):
     """torch.nn.Softplus on the features of a SparseTensor."""
+
+
+class Softshrink(OnFeatures, nn.Softshrink):
+    """torch.nn.Softshrink on the features of a SparseTensor."""
 
 
 class Softsign(OnFeatures, nn.Softsign):
@@ -128,3 +169,7 @@ class Tanh(OnFeatures, nn.Tanh):
 
 class Tanhshrink(OnFeatures, nn.Tanhshrink):
     """torch.nn.Tanhshrink on the features of a SparseTensor."""
+
+
+class Threshold(OnFeatures, nn.Threshold):
+    """torch.nn.Threshold on the features of a SparseTensor."""

@@ -10,6 +10,7 @@ from gossamer import checks
 from gossamer.coords import Coords
 from gossamer.geometry import Geometry, KernelSize
 from gossamer.nn.autocast import in_autocast_dtype
+from gossamer.nn.located import located
 from gossamer.rulebook import Rulebook
 from gossamer.tensor import SparseTensor
 
@@ -22,11 +23,10 @@ class SparseConvolution(nn.Module):
     Args:
         in_channels: C_in.
         out_channels: C_out.
-        kernel_size: voxels an axis, one int or one an axis; or any list of offsets.
+        kernel_size: voxels an axis, one int or one an axis; a Cross; or a list of offsets.
         stride, padding, dilation: one int or one an axis.
         groups: how many parts the channels fall into; C_in for a depthwise layer.
         bias: whether to add a learned vector.
-        kernel_shape: "box", or "cross" for the taps on the axes through the centre.
         downsample: the output sites of a strided layer: "spconv" makes every site that a tap sees,
             "minkowski" takes floor(c / stride).
 
@@ -52,7 +52,6 @@ class SparseConvolution(nn.Module):
         groups: int = 1,
         bias: bool = True,
         *,
-        kernel_shape: str = "box",
         downsample: str = "spconv",
     ):
         super().__init__()
@@ -64,7 +63,6 @@ class SparseConvolution(nn.Module):
             padding=padding,
             dilation=dilation,
             downsample=downsample,
-            shape=kernel_shape,
         )
         self._make_parameters(in_channels, out_channels, groups, bias)
 
@@ -88,6 +86,7 @@ class SparseConvolution(nn.Module):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
+    @located
     def forward(self, x: SparseTensor) -> SparseTensor:
         """[N, in_channels] -> [M, out_channels], on the sites that the geometry leads to."""
         checks.channels("the input", x.channels, self.in_channels)
@@ -127,7 +126,7 @@ class SubMConv(SparseConvolution):
 
 
 class SparseConvTranspose(SparseConvolution):
-    """Transposed convolution onto every site reached, inside the output shape where there is one."""
+    """Transposed convolution onto every site reached, inside the output shape if there is one."""
 
     kind = "transposed"
 
@@ -179,15 +178,11 @@ class SparseInverseConv(SparseConvolution):
         dilation: PerAxis | None = None,
         groups: int = 1,
         bias: bool = True,
-        *,
-        kernel_shape: str = "box",
     ):
         nn.Module.__init__(self)
         given = {"stride": stride, "padding": padding, "dilation": dilation}
-        self._given = {name: value for name, value in given.items() if value is not None}
-        self.geometry = Geometry.of(
-            self.kind, self.ndim, kernel_size, shape=kernel_shape, **self._given
-        )
+        self._given: dict = {name: value for name, value in given.items() if value is not None}
+        self.geometry = Geometry.of(self.kind, self.ndim, kernel_size, **self._given)
         self._make_parameters(in_channels, out_channels, groups, bias)
 
     def route(self, sites: Coords) -> tuple[Rulebook, Coords]:
@@ -200,8 +195,8 @@ class SparseInverseConv(SparseConvolution):
         for name in self._given:
             if getattr(made_by, name) != getattr(self.geometry, name):
                 raise ValueError(
-                    f"{name} is {getattr(self.geometry, name)}; the layer that made these sites has "
-                    f"{getattr(made_by, name)}; leave it out to take that one"
+                    f"{name} is {getattr(self.geometry, name)}; the layer that made these sites "
+                    f"has {getattr(made_by, name)}; leave it out to take that one"
                 )
         return rulebook, sites.origin.coords
 

@@ -14,7 +14,7 @@ class BatchNorm(nn.BatchNorm1d):
     running statistics and leaves them as they are, where torch.nn raises.
     """
 
-    def forward(self, input: SparseTensor | Tensor):  # noqa: A002  (torch.nn's own name)
+    def forward(self, input: SparseTensor | Tensor):
         """The same sites, every channel normalised."""
         if not isinstance(input, SparseTensor):
             return super().forward(input)
@@ -84,12 +84,15 @@ def _normalised(norm: nn.BatchNorm1d | nn.SyncBatchNorm, features: Tensor) -> Te
 
 def _learn(norm: nn.BatchNorm1d | nn.SyncBatchNorm, mean: Tensor, variance: Tensor, enough: Tensor):
     """Move the running statistics towards these where there were enough sites."""
-    norm.num_batches_tracked.add_(enough)
+    tracked, old_mean, old_variance = norm.num_batches_tracked, norm.running_mean, norm.running_var
+    if tracked is None or old_mean is None or old_variance is None:
+        return
+    tracked.add_(enough)
     rate = norm.momentum
     if rate is None:  # the mean over all batches
-        rate = 1 / norm.num_batches_tracked.clamp(min=1).to(mean.dtype)
-    norm.running_mean.add_((mean - norm.running_mean) * rate * enough)
-    norm.running_var.add_((variance - norm.running_var) * rate * enough)
+        rate = 1 / tracked.clamp(min=1).to(mean.dtype)
+    old_mean.add_((mean - old_mean) * rate * enough)
+    old_variance.add_((variance - old_variance) * rate * enough)
 
 
 class LayerNorm(OnFeatures, nn.LayerNorm):

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gossamer.geometry import Geometry, KernelSize
+from gossamer.nn.located import located
 from gossamer.tensor import SparseTensor
 
 PerAxis = int | Sequence[int]
@@ -15,7 +16,7 @@ class SparsePool(nn.Module):
     """What the local pooling layers share.
 
     Args:
-        kernel_size: voxels an axis, one int or one an axis; or any list of offsets.
+        kernel_size: voxels an axis, one int or one an axis; a Cross; or a list of offsets.
         stride: one int or one an axis. Default: the kernel size, as in torch.
         padding, dilation: one int or one an axis.
         downsample: "spconv" or "minkowski", as in SparseConv.
@@ -44,6 +45,7 @@ class SparsePool(nn.Module):
             downsample=downsample,
         )
 
+    @located
     def forward(self, x: SparseTensor) -> SparseTensor:
         """[N, C] -> [M, C], on the sites that the kernel leads to."""
         rulebook = x.sites.rulebook(self.geometry)
@@ -81,6 +83,7 @@ class SparseUnpool(nn.Module):
 
     reduce: ClassVar[str]
 
+    @located
     def forward(self, x: SparseTensor) -> SparseTensor:
         """[M, C] -> [N, C]."""
         rulebook = x.sites.back()

@@ -13,10 +13,10 @@ class SparseSequential(nn.Sequential):
     needs no more than a plain nn.Sequential.
     """
 
-    def forward(self, input):  # noqa: A002  (torch.nn's own name)
+    def forward(self, input):
         """What the chain makes of `input`, a SparseTensor or a tensor."""
         for module in self:
-            input = _through(module, input)  # noqa: A001
+            input = _through(module, input)
         return input
 
 

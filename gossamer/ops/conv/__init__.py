@@ -9,10 +9,12 @@ them. `transposed` may be [] where no gradient of x will be asked for.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gossamer.checks import one_of
 from gossamer.ops.dispatch import select
 from gossamer.ops.register import no_gradients, register
 
@@ -66,7 +68,7 @@ def _grad_weight(ctx, cotangent: Tensor):
 
 def _run(x: Tensor, weight: Tensor, pairs: Sequence[Tensor], _transposed, rows: int, groups: int):
     _check(x, "weight", weight, pairs)
-    return select("conv", x).conv(x, weight, pairs, rows, groups)
+    return select("conv", x).conv(x, weight, pairs, rows, groups, Epilogue())
 
 
 def _run_weight(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], _transposed, groups: int):
@@ -125,3 +127,45 @@ Args:
 
 ACCUMULATOR = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 """The dtype that sums of a dtype are kept in, where it is not the dtype itself."""
+
+ACTIVATIONS = ("none", "relu", "leaky_relu")
+
+conv_fused = register(
+    "conv_fused(Tensor x, Tensor weight, Tensor[] pairs, SymInt rows, int groups,"
+    " Tensor? scale, Tensor? shift, Tensor? residual, str activation, float slope) -> Tensor",
+    run=lambda x, weight, pairs, rows, groups, *rest: _run_fused(
+        x, weight, pairs, rows, groups, Epilogue(*rest)
+    ),
+    shape=lambda x, weight, pairs, rows, *rest: x.new_empty(rows, weight.shape[2]),
+)
+"""[M, C_out]: activation(conv * scale + shift + residual), in one pass and without a gradient.
+
+Args:
+    x, weight, pairs, rows, groups: as `conv` has them.
+    scale, shift: [C_out], of the dtype of x; a bias is a shift, a BatchNorm in eval is both.
+    residual: [M, C_out], of the dtype of x.
+    activation: one of ACTIVATIONS.
+    slope: of leaky_relu below zero.
+"""
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to an output row once it is summed, in this order; None is nothing."""
+
+    scale: Tensor | None = None  # [C_out]
+    shift: Tensor | None = None  # [C_out]
+    residual: Tensor | None = None  # [M, C_out]
+    activation: str = "none"
+    slope: float = 0.0
+
+    @property
+    def below_zero(self) -> float:
+        """What a negative number is multiplied with at the end."""
+        return {"none": 1.0, "relu": 0.0, "leaky_relu": self.slope}[self.activation]
+
+
+def _run_fused(x: Tensor, weight: Tensor, pairs, rows: int, groups: int, epilogue: Epilogue):
+    _check(x, "weight", weight, pairs)
+    one_of("activation", epilogue.activation, ACTIVATIONS)
+    return select("conv", x).conv(x, weight, pairs, rows, groups, epilogue)

@@ -7,6 +7,7 @@ machine and on nothing else: one set of kernels serves every channel count, colu
 fill a vector being masked.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
@@ -41,19 +42,33 @@ class Machine:
 
 
 HOST = Machine.host()
-# Rows by vectors that fill the registers, leaving room for the operands.
-WIDE, MEDIUM, NARROW = (
-    ((6, 4), (12, 2), (12, 1)) if HOST.registers == 32 else ((3, 4), (6, 2), (6, 1))
-)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a micro-kernel keeps in registers: `rows` rows of `vectors` vectors.
+
+    Where `masked`, only so many columns of the last vector as the caller says.
+    """
+
+    rows: int
+    vectors: int
+    masked: bool = False
+
+    @classmethod
+    def sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
+        """The wide, medium and narrow block that fill the registers but for the operands."""
+        rows = (6, 12, 12) if machine.registers == 32 else (3, 6, 6)
+        return cls(rows[0], 4), cls(rows[1], 2), cls(rows[2], 1, masked=True)
 
 
 class Emitter:
     """IR for arrays of one float type, read and written in vectors of `lanes`."""
 
-    def __init__(self, builder: ir.IRBuilder, bits: int):
+    def __init__(self, builder: ir.IRBuilder, bits: int, machine: Machine = HOST):
         self.builder = builder
         self.bytes = bits // 8
-        self.lanes = HOST.vector_bytes // self.bytes
+        self.lanes = machine.vector_bytes // self.bytes
         self.scalar = ir.FloatType() if bits == 32 else ir.DoubleType()
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.suffix = f"v{self.lanes}f{bits}"
@@ -154,85 +169,83 @@ class Loop:
         b.position_at_end(self.after)
 
 
-def _float_bits(array: types.Array) -> int:
-    return array.dtype.bitwidth
+def emit_rows(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
+    """IR of y[outputs[i], :] += x[inputs[i], :] @ w for `block.rows` pairs i.
+
+    Args:
+        emit: where to.
+        block: rows and columns.
+        arguments: x, inputs, w, y, outputs, c_in, ldx, ldw, ldy, lanes, all int64: addresses,
+            counts and leading sizes in elements; `lanes` is how many columns a masked block has.
+    """
+    x, inputs, w, y, outputs, c_in, ldx, ldw, ldy, lanes = arguments
+    builder, rows, vectors = emit.builder, range(block.rows), range(block.vectors)
+    if block.masked:
+        emit.keep_lanes(lanes)
+    pair = [ir.Constant(I64, i) for i in rows]
+    source = [emit.element(x, builder.mul(emit.index_at(inputs, i), ldx)) for i in pair]
+    target = [emit.element(y, builder.mul(emit.index_at(outputs, i), ldy)) for i in pair]
+    zero = ir.Constant(emit.vector, [0.0] * emit.lanes)
+    loop = Loop(emit, c_in, [zero] * (block.rows * block.vectors))
+    panel = emit.element(w, builder.mul(loop.index, ldw))
+    weights = [emit.load(panel, v) for v in vectors]
+    sums = []
+    for i in rows:
+        value = emit.scalar_at(emit.element(source[i], loop.index))
+        for v in vectors:
+            sums.append(emit.fma(value, weights[v], loop.carried[i * block.vectors + v]))
+    loop.close(sums)
+    for i in rows:
+        for v in vectors:
+            total = builder.fadd(emit.load(target[i], v), sums[i * block.vectors + v])
+            emit.store(total, target[i], v)
 
 
-def row_kernel(rows: int, vectors: int, masked: bool):
-    """y[outputs[i], :] += x[inputs[i], :] @ w for `rows` pairs i and `vectors` vectors of columns.
+def emit_outer(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
+    """IR of w[i, :] += sum over pairs of x[input, i] * g[output, :], for `block.rows` rows i of w.
 
-    The intrinsic takes (array, x, inputs, w, y, outputs, c_in, ldx, ldw, ldy, lanes): an array for
-    its float type, then addresses, counts and leading sizes (in elements), all int64. `lanes` is
-    how many columns are wanted where `masked`.
+    Args:
+        emit: where to.
+        block: rows and columns.
+        arguments: x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes, as in `emit_rows`.
+    """
+    x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes = arguments
+    builder, rows, vectors = emit.builder, range(block.rows), range(block.vectors)
+    if block.masked:
+        emit.keep_lanes(lanes)
+    row = [ir.Constant(I64, i) for i in rows]
+    target = [emit.element(w, builder.mul(i, ldw)) for i in row]
+    before = [emit.load(target[i], v) for i in rows for v in vectors]
+    loop = Loop(emit, pairs, before)
+    source = emit.element(x, builder.mul(emit.index_at(inputs, loop.index), ldx))
+    other = emit.element(g, builder.mul(emit.index_at(outputs, loop.index), ldg))
+    columns = [emit.load(other, v) for v in vectors]
+    sums = []
+    for i in rows:
+        value = emit.scalar_at(emit.element(source, row[i]))
+        for v in vectors:
+            sums.append(emit.fma(value, columns[v], loop.carried[i * block.vectors + v]))
+    loop.close(sums)
+    for i in rows:
+        for v in vectors:
+            emit.store(sums[i * block.vectors + v], target[i], v)
+
+
+def kernel(body: Callable[[Emitter, Block, list[ir.Value]], None], block: Block):
+    """A function that Numba code can call: `body` on arrays of the type of its first argument.
+
+    It takes (array, *arguments of the body): the array for its float type alone.
     """
 
     @intrinsic
-    def multiply(context, like, x, inputs, w, y, outputs, c_in, ldx, ldw, ldy, lanes):
+    def call(context, like, a, b, c, d, e, f, g, h, i, j):
         signature = types.void(like, *[types.int64] * 10)
 
         def generate(context, builder, signature, arguments):
-            _, x, inputs, w, y, outputs, c_in, ldx, ldw, ldy, lanes = arguments
-            emit = Emitter(builder, _float_bits(signature.args[0]))
-            if masked:
-                emit.keep_lanes(lanes)
-            pair = [ir.Constant(I64, i) for i in range(rows)]
-            source = [emit.element(x, builder.mul(emit.index_at(inputs, i), ldx)) for i in pair]
-            target = [emit.element(y, builder.mul(emit.index_at(outputs, i), ldy)) for i in pair]
-            zero = ir.Constant(emit.vector, [0.0] * emit.lanes)
-            loop = Loop(emit, c_in, [zero] * (rows * vectors))
-            panel = emit.element(w, builder.mul(loop.index, ldw))
-            weights = [emit.load(panel, v) for v in range(vectors)]
-            sums = []
-            for i in range(rows):
-                value = emit.scalar_at(emit.element(source[i], loop.index))
-                for v in range(vectors):
-                    sums.append(emit.fma(value, weights[v], loop.carried[i * vectors + v]))
-            loop.close(sums)
-            for i in range(rows):
-                for v in range(vectors):
-                    total = builder.fadd(emit.load(target[i], v), sums[i * vectors + v])
-                    emit.store(total, target[i], v)
+            emit = Emitter(builder, signature.args[0].dtype.bitwidth)
+            body(emit, block, list(arguments[1:]))
             return context.get_dummy_value()
 
         return signature, generate
 
-    return multiply
-
-
-def outer_kernel(rows: int, vectors: int, masked: bool):
-    """w[i, :] += sum over pairs of x[input, i] * g[output, :], for `rows` rows i of w.
-
-    The intrinsic takes (array, x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes), as
-    `row_kernel` does.
-    """
-
-    @intrinsic
-    def accumulate(context, like, x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes):
-        signature = types.void(like, *[types.int64] * 10)
-
-        def generate(context, builder, signature, arguments):
-            _, x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes = arguments
-            emit = Emitter(builder, _float_bits(signature.args[0]))
-            if masked:
-                emit.keep_lanes(lanes)
-            row = [ir.Constant(I64, i) for i in range(rows)]
-            target = [emit.element(w, builder.mul(i, ldw)) for i in row]
-            before = [emit.load(target[i], v) for i in range(rows) for v in range(vectors)]
-            loop = Loop(emit, pairs, before)
-            source = emit.element(x, builder.mul(emit.index_at(inputs, loop.index), ldx))
-            other = emit.element(g, builder.mul(emit.index_at(outputs, loop.index), ldg))
-            columns = [emit.load(other, v) for v in range(vectors)]
-            sums = []
-            for i in range(rows):
-                value = emit.scalar_at(emit.element(source, row[i]))
-                for v in range(vectors):
-                    sums.append(emit.fma(value, columns[v], loop.carried[i * vectors + v]))
-            loop.close(sums)
-            for i in range(rows):
-                for v in range(vectors):
-                    emit.store(sums[i * vectors + v], target[i], v)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return accumulate
+    return call

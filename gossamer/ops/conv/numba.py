@@ -6,6 +6,7 @@ added in order; so both give the same bits for any number of threads.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +14,8 @@ from numba import njit
 from torch import Tensor
 
 from gossamer.ops.arrays import array
-from gossamer.ops.conv import ACCUMULATOR
-from gossamer.ops.conv.microkernel import HOST, MEDIUM, NARROW, WIDE, outer_kernel, row_kernel
+from gossamer.ops.conv import ACCUMULATOR, Epilogue
+from gossamer.ops.conv.microkernel import HOST, Block, emit_outer, emit_rows, kernel
 from gossamer.ops.dispatch import Problem
 from gossamer.ops.rulebooks import TILE
 from gossamer.ops.threads import for_each
@@ -28,15 +29,34 @@ def refuses(problem: Problem) -> str:
     return "" if problem.device == "cpu" else f"runs on cpu, not {problem.device}"
 
 
-def conv(x: Tensor, weight: Tensor, pairs: Sequence[Tensor], rows: int, groups: int) -> Tensor:
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    pairs: Sequence[Tensor],
+    rows: int,
+    groups: int,
+    epilogue: Epilogue,
+) -> Tensor:
     wide_type = ACCUMULATOR.get(x.dtype, x.dtype)
     y = x.new_empty(rows, weight.shape[2], dtype=wide_type)
     arrays = [array(t) for t in (x.to(wide_type), weight.to(wide_type), y)]
     lists = [array(t) for t in pairs]
-    kernel = _conv_depthwise if _is_depthwise(x, weight) else _conv
+    last = _last_steps(epilogue, y)
+    depthwise = weight.shape[1] == 1 and x.shape[1] == weight.shape[2]
+    kernel = _conv_depthwise if depthwise else _conv
     pieces = _pieces(lists, rows, x.shape[1] * weight.shape[2] // groups)
-    for_each(len(pieces), lambda i: kernel(*arrays, *lists, *pieces[i], groups))
+    for_each(len(pieces), lambda i: kernel(*arrays, *lists, *pieces[i], groups, *last))
     return y.to(x.dtype)
+
+
+def _last_steps(epilogue: Epilogue, y: Tensor) -> tuple:
+    """The epilogue as the kernels take it: empty arrays for what there is not."""
+    none = y.new_empty(0)
+    scale, shift = (none if t is None else t.to(y.dtype) for t in (epilogue.scale, epilogue.shift))
+    residual = epilogue.residual
+    residual = none.view(0, y.shape[1]) if residual is None else residual.to(y.dtype)
+    slope = y.numpy().dtype.type(epilogue.below_zero)
+    return array(scale), array(shift), array(residual), slope
 
 
 def conv_weight_grad(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], groups: int) -> Tensor:
@@ -53,10 +73,6 @@ def conv_weight_grad(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], groups: i
     edges = [tile_count * i // slabs for i in range(slabs + 1)]
     for_each(slabs, lambda i: kernel(*arrays, sums[i], *lists, edges[i], edges[i + 1], groups))
     return partial.sum(0).to(x.dtype)
-
-
-def _is_depthwise(x: Tensor, weight: Tensor) -> bool:
-    return weight.shape[1] == 1 and x.shape[1] == weight.shape[2]
 
 
 def _pieces(lists: list[np.ndarray], rows: int, products: int) -> list[tuple[int, int]]:
@@ -108,25 +124,40 @@ def _outer_by(kernels: tuple, most: int):
     return accumulate
 
 
-def _row_kernels(rows: tuple[int, ...], vectors: int, masked: bool) -> tuple:
-    return tuple(row_kernel(r, vectors, masked) for r in rows)
+def _row_kernels(block: Block, some: int):
+    kernels = tuple(kernel(emit_rows, replace(block, rows=r)) for r in (block.rows, some, 1))
+    return _rows_by(kernels, block.rows, some)
 
 
-def _outer_kernels(rows: int, vectors: int, masked: bool) -> tuple:
-    return outer_kernel(rows, vectors, masked), outer_kernel(1, vectors, masked)
+def _outer_kernels(block: Block, most: int):
+    kernels = tuple(kernel(emit_outer, replace(block, rows=r)) for r in (most, 1))
+    return _outer_by(kernels, most)
 
 
-WIDE_VECTORS, MEDIUM_VECTORS = WIDE[1], MEDIUM[1]
-_wide = _rows_by(_row_kernels((WIDE[0], 2, 1), WIDE[1], False), WIDE[0], 2)
-_medium = _rows_by(_row_kernels((MEDIUM[0], 3, 1), MEDIUM[1], False), MEDIUM[0], 3)
-_narrow = _rows_by(_row_kernels((NARROW[0], 3, 1), NARROW[1], True), NARROW[0], 3)
-_outer_wide = _outer_by(_outer_kernels(WIDE[0], WIDE[1], False), WIDE[0])
-_outer_medium = _outer_by(_outer_kernels(8, MEDIUM[1], False), 8)
-_outer_narrow = _outer_by(_outer_kernels(8, NARROW[1], True), 8)
+WIDE, MEDIUM, NARROW = Block.sizes(HOST)
+WIDE_VECTORS, MEDIUM_VECTORS = WIDE.vectors, MEDIUM.vectors
+_wide, _outer_wide = _row_kernels(WIDE, 2), _outer_kernels(WIDE, WIDE.rows)
+_medium, _outer_medium = _row_kernels(MEDIUM, 3), _outer_kernels(MEDIUM, 8)
+_narrow, _outer_narrow = _row_kernels(NARROW, 3), _outer_kernels(NARROW, 8)
 
 
 @njit(nogil=True, cache=True)
-def _conv(x, w, y, inputs, outputs, starts, taps, first_tile, last_tile, groups):
+def _conv(
+    x,
+    w,
+    y,
+    inputs,
+    outputs,
+    starts,
+    taps,
+    first_tile,
+    last_tile,
+    groups,
+    scale,
+    shift,
+    residual,
+    slope,
+):
     slots, c_in, c_out = taps.size, w.shape[1], w.shape[2]
     columns = c_out // groups
     itemsize = y.itemsize
@@ -159,6 +190,33 @@ def _conv(x, w, y, inputs, outputs, starts, taps, first_tile, last_tile, groups)
                     else:
                         _narrow(x, xs, ins, ws, ys, outs, pairs, c_in, c_out, left)
                         c += lanes
+        _finish(y, tile, scale, shift, residual, slope)
+
+
+@njit(nogil=True, cache=True)
+def _finish(y, tile, scale, shift, residual, slope):
+    """The epilogue of a tile's rows, while they are still in the cache."""
+    begin, end = tile * TILE, min(y.shape[0], tile * TILE + TILE)
+    if scale.size:
+        for row in range(begin, end):
+            for c in range(y.shape[1]):
+                y[row, c] *= scale[c]
+    if shift.size:
+        for row in range(begin, end):
+            for c in range(y.shape[1]):
+                y[row, c] += shift[c]
+    if residual.shape[0]:
+        for row in range(begin, end):
+            for c in range(y.shape[1]):
+                y[row, c] += residual[row, c]
+    if slope == 0:  # not a product, which would make NaN of an infinity
+        for row in range(begin, end):
+            for c in range(y.shape[1]):
+                y[row, c] = 0 if y[row, c] < 0 else y[row, c]
+    elif slope != 1:
+        for row in range(begin, end):
+            for c in range(y.shape[1]):
+                y[row, c] *= slope if y[row, c] < 0 else 1
 
 
 @njit(nogil=True, cache=True)
@@ -196,7 +254,22 @@ def _weight_grad(x, g, w, inputs, outputs, starts, taps, first_tile, last_tile, 
 
 
 @njit(nogil=True, cache=True)
-def _conv_depthwise(x, w, y, inputs, outputs, starts, taps, first_tile, last_tile, groups):
+def _conv_depthwise(
+    x,
+    w,
+    y,
+    inputs,
+    outputs,
+    starts,
+    taps,
+    first_tile,
+    last_tile,
+    groups,
+    scale,
+    shift,
+    residual,
+    slope,
+):
     slots = taps.size
     for tile in range(first_tile, last_tile):
         y[tile * TILE : tile * TILE + TILE] = 0
@@ -206,6 +279,7 @@ def _conv_depthwise(x, w, y, inputs, outputs, starts, taps, first_tile, last_til
                 source, target = inputs[p], outputs[p]
                 for c in range(groups):
                     y[target, c] += x[source, c] * w[tap, 0, c]
+        _finish(y, tile, scale, shift, residual, slope)
 
 
 @njit(nogil=True, cache=True)

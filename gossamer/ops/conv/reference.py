@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gossamer.ops.conv import ACCUMULATOR
+from gossamer.ops.conv import ACCUMULATOR, Epilogue
 from gossamer.ops.dispatch import Problem
 from gossamer.ops.rulebooks.reference import slot_of_pair
 
@@ -14,14 +14,32 @@ def refuses(problem: Problem) -> str:
     return ""
 
 
-def conv(x: Tensor, weight: Tensor, pairs: Sequence[Tensor], rows: int, groups: int) -> Tensor:
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    pairs: Sequence[Tensor],
+    rows: int,
+    groups: int,
+    epilogue: Epilogue,
+) -> Tensor:
     wide = ACCUMULATOR.get(x.dtype, x.dtype)
     y = x.new_zeros(rows, weight.shape[2], dtype=wide)
     x, weight = x.unflatten(1, (groups, -1)), weight.unflatten(2, (groups, -1))
     for tap, source, target in _by_tap(pairs):
         products = torch.einsum("pgi,igo->pgo", x[source].to(wide), weight[tap].to(wide))
         y.index_add_(0, target, products.flatten(1))
-    return y.to(x.dtype)
+    return _finished(y, epilogue).to(x.dtype)
+
+
+def _finished(y: Tensor, epilogue: Epilogue) -> Tensor:
+    if epilogue.scale is not None:
+        y = y * epilogue.scale.to(y.dtype)
+    for added in (epilogue.shift, epilogue.residual):
+        y = y if added is None else y + added.to(y.dtype)
+    slope = epilogue.below_zero
+    if slope == 1:
+        return y
+    return torch.relu(y) if slope == 0 else torch.nn.functional.leaky_relu(y, slope)
 
 
 def conv_weight_grad(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], groups: int) -> Tensor:

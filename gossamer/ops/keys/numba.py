@@ -34,10 +34,10 @@ def unique(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def find(keys: Tensor, wanted: Tensor) -> Tensor:
-    sorted_keys, queries = array(keys), array(wanted).reshape(-1)
-    rows = np.empty(len(queries), np.int64)
-    for_each(-(-len(queries) // PIECE), lambda i: _find(sorted_keys, queries, i * PIECE, rows))
-    return tensor(rows).view(wanted.shape)
+    rows = wanted.new_empty(wanted.numel())
+    arrays = array(keys), array(wanted).reshape(-1), array(rows)
+    for_each(-(-len(rows) // PIECE), lambda i: _find(*arrays, i * PIECE))
+    return rows.view(wanted.shape)
 
 
 def coarsen(
@@ -153,7 +153,7 @@ def _squeeze(keys):
 
 
 @njit(nogil=True, cache=True)
-def _find(keys, wanted, start, rows):
+def _find(keys, wanted, rows, start):
     for i in range(start, min(start + PIECE, wanted.size)):
         row = np.searchsorted(keys, wanted[i])
         rows[i] = row if row < keys.size and keys[row] == wanted[i] else -1

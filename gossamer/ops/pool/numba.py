@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
+import torch
 from numba import njit
 from torch import Tensor
 
-from gossamer.ops.arrays import array, tensor
+from gossamer.ops.arrays import array
 from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.dispatch import Problem
 from gossamer.ops.rulebooks import TILE, tiles
@@ -28,10 +28,10 @@ def pool_sum(x: Tensor, pairs: Sequence[Tensor], rows: int) -> Tensor:
 
 
 def argmax(x: Tensor, pairs: Sequence[Tensor], rows: int) -> Tensor:
-    winner = np.empty((rows, x.shape[1]), np.int64)
-    arrays = [array(x.to(ACCUMULATOR.get(x.dtype, x.dtype))), winner, *map(array, pairs)]
+    winner = x.new_empty(rows, x.shape[1], dtype=torch.int64)
+    arrays = [array(t) for t in (x.to(ACCUMULATOR.get(x.dtype, x.dtype)), winner, *pairs)]
     for_each(-(-tiles(rows) // TILES_A_PIECE), lambda i: _argmax(*arrays, i * TILES_A_PIECE))
-    return tensor(winner)
+    return winner
 
 
 @njit(nogil=True, cache=True)

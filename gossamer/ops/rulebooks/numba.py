@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gossamer.ops.arrays import array, int64s, matrix, tensor
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.keys.numba import packed
+from gossamer.ops.keys.numba import packed, sorting_order
 from gossamer.ops.rulebooks import TILE, tiles
 from gossamer.ops.rulebooks.mirror import FAR, match_itself
 from gossamer.ops.rulebooks.streams import Streams, opposites
@@ -69,8 +69,13 @@ def _match(
 def transpose(
     inputs: Tensor, outputs: Tensor, starts: Tensor, slots: int, rows: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tables = _transpose(array(inputs), array(outputs), array(starts), slots, tiles(rows))
-    return tensor(tables[0]), tensor(tables[1]), tensor(tables[2])
+    arrays = array(inputs), array(outputs), array(starts)
+    new_inputs, new_outputs, new_starts, sorted_already = _transpose(*arrays, slots, tiles(rows))
+    if not sorted_already:  # several pairs of a slot share an output, as the points of a voxel do
+        group = np.repeat(np.arange(len(new_starts) - 1), np.diff(new_starts))
+        order = sorting_order(group * rows + new_outputs)
+        new_inputs, new_outputs = new_inputs[order], new_outputs[order]
+    return tensor(new_inputs), tensor(new_outputs), tensor(new_starts)
 
 
 @njit(nogil=True, cache=True)
@@ -129,7 +134,7 @@ def _merge(keys, anchors, first_tile, first, reach, slot, counts):
 
 @njit(nogil=True, cache=True)
 def _transpose(inputs, outputs, starts, slots, new_tiles):
-    """A stable counting sort of the pairs by (tile of input row, slot)."""
+    """A stable counting sort of the pairs by (tile of input row, slot); whether that is in order."""
     new_starts = np.zeros(new_tiles * slots + 1, np.int64)
     for group in range(starts.size - 1):
         slot = group % slots
@@ -140,11 +145,15 @@ def _transpose(inputs, outputs, starts, slots, new_tiles):
     free = new_starts[:-1].copy()
     new_inputs = np.empty(inputs.size, np.int32)
     new_outputs = np.empty(inputs.size, np.int32)
+    sorted_already = True
     for group in range(starts.size - 1):
         slot = group % slots
         for i in range(starts[group], starts[group + 1]):
             target = inputs[i] // TILE * slots + slot
-            new_inputs[free[target]] = outputs[i]
-            new_outputs[free[target]] = inputs[i]
+            place = free[target]
+            if place > new_starts[target] and new_outputs[place - 1] > inputs[i]:
+                sorted_already = False
+            new_inputs[place] = outputs[i]
+            new_outputs[place] = inputs[i]
             free[target] += 1
-    return new_inputs, new_outputs, new_starts
+    return new_inputs, new_outputs, new_starts, sorted_already
