@@ -10,11 +10,16 @@ from gossamer.errors import NoBackendError
 from gossamer.version import __version__
 
 # Verb -> what it does, and a line to try; in the order in which a newcomer meets them. A verb is
-# the module gossamer.cli.<verb>, and in it a function `command` whose parameters are its options.
+# the module gossamer.cli.<verb>, and in it a function `command` whose parameters are its options;
+# where it says what to do with what, as `bench cpu` does, also the typer application `group`.
 VERBS = {
     "doctor": (
         "Say what this machine has: versions, devices, backends, compiled kernels.",
         "gossamer doctor --warm",
+    ),
+    "bench": (
+        "Measure this machine's kernels and networks beside those of other libraries.",
+        "gossamer bench cpu --scan SCAN --channels 16 32 --json FILE",
     ),
 }
 
@@ -91,8 +96,11 @@ def _app(verb: str | None) -> Callable[..., Any]:
         pass
 
     for name, (summary, _) in VERBS.items():
-        command = import_module(f"gossamer.cli.{name}").command if name == verb else _unloaded
-        app.command(name, short_help=summary)(command)
+        module = import_module(f"gossamer.cli.{name}") if name == verb else None
+        if group := getattr(module, "group", None):
+            app.add_typer(group, name=name, short_help=summary)
+        else:
+            app.command(name, short_help=summary)(module.command if module else _unloaded)
     return app
 
 

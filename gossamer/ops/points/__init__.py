@@ -1,8 +1,8 @@
 """Between points and voxels: weighted sums of rows, and their adjoint.
 
 `interpolate`, `spread` and `interpolation_dots` are the three derivatives of one trilinear form,
-the sum over points p and corners j of weights[p, j] * <x[rows[p, j]], g[p]>; so each one's gradients
-are the other two, to any order.
+the sum over points p and corners j of weights[p, j] * <x[rows[p, j]], g[p]>; so each one has the
+other two for gradients, to any order.
 """
 
 from torch import Tensor

@@ -134,7 +134,7 @@ def _merge(keys, anchors, first_tile, first, reach, slot, counts):
 
 @njit(nogil=True, cache=True)
 def _transpose(inputs, outputs, starts, slots, new_tiles):
-    """A stable counting sort of the pairs by (tile of input row, slot); whether that is in order."""
+    """A stable counting sort of the pairs by (tile of input, slot); whether rows are in order."""
     new_starts = np.zeros(new_tiles * slots + 1, np.int64)
     for group in range(starts.size - 1):
         slot = group % slots

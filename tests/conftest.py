@@ -1,0 +1,45 @@
+"""Fixtures every test may use."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from gossamer.ops.dispatch import use_backend
+
+# The same examples in every run: a failure is a change of the code and never of the dice.
+settings.register_profile(
+    "laws",
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("laws")
+
+ALLOCATORS = [(torch.Tensor, "new_empty"), (torch, "empty"), (torch, "empty_like")]
+
+
+def poisoned(allocate):
+    """`allocate`, whose memory is NaN, or a number that no index may be."""
+
+    def allocate_garbage(*args, **kwargs):
+        out = allocate(*args, **kwargs)
+        if out.is_floating_point():
+            return out.fill_(torch.nan)
+        return out if out.dtype == torch.bool else out.fill_(torch.iinfo(out.dtype).min // 2)
+
+    return allocate_garbage
+
+
+@pytest.fixture
+def garbage(monkeypatch):
+    """Memory that nobody wrote is made of garbage."""
+    for owner, name in ALLOCATORS:
+        monkeypatch.setattr(owner, name, poisoned(getattr(owner, name)))
+
+
+@pytest.fixture(params=["reference", "numba"])
+def backend(request, garbage):
+    """Runs the test once on each backend, with memory that nobody wrote made of garbage."""
+    with use_backend(request.param):
+        yield request.param

@@ -1,0 +1,96 @@
+"""Every op has a schema that tells the truth, a shape rule, and a gradient that compiles."""
+
+import pytest
+import torch
+
+from gossamer.coords import Coords
+from gossamer.geometry import Geometry
+from tests.scenes import scene
+
+GEOMETRIES = {
+    "submanifold": Geometry.of("submanifold", 2, 3),
+    "strided": Geometry.of("regular", 2, 3, stride=2, padding=1),
+    "transposed": Geometry.of("transposed", 2, 2, stride=2),
+}
+NAMES = sorted(n for n in torch._C._dispatch_get_all_op_names() if n.startswith("gossamer::"))
+
+
+def conv_arguments(sites: Coords, geometry: Geometry, requires_grad: bool) -> dict[str, tuple]:
+    def features(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=requires_grad)
+
+    rulebook = sites.rulebook(geometry)
+    lists = list(rulebook.pairs), list(rulebook.T.pairs)
+    rows, taps = rulebook.outputs, rulebook.taps
+    x = features(rulebook.inputs, 4)
+    return {
+        "conv": (x, features(taps, 2, 6), *lists, rows, 2),
+        "conv_weight_grad": (x, features(rows, 6), *lists, 2),
+        "pool_sum": (x, *lists, rows),
+        "argmax": (x.detach(), lists[0], rows),
+    }
+
+
+def key_arguments(sites: Coords, geometry: Geometry) -> dict[str, tuple]:
+    fine, out = sites.rows, sites.output(geometry)
+    lower, upper = [-9, -9], [20, 20]
+    relation = [*geometry.stride], [v for offset in geometry.offsets for v in offset]
+    keys = torch.ops.gossamer.pack(fine, lower, upper)
+    shuffled = torch.cat([keys, keys])[torch.randperm(2 * len(keys))]
+    rulebook = sites.rulebook(geometry)
+    pairs = rulebook.pairs
+    if geometry.is_upward:
+        fine, out = out.rows, sites
+    return {
+        "pack": (fine, lower, upper),
+        "unpack": (keys, lower, upper),
+        "argsort": (shuffled,),
+        "unique": (shuffled,),
+        "find": (keys, torch.stack([shuffled, shuffled + 1])),
+        "coarsen": (fine, lower, upper, *relation),
+        "dilate": (fine, lower, upper, *relation),
+        "match": (fine, out.rows, lower, upper, *relation),
+        "transpose": (pairs.inputs, pairs.outputs, pairs.starts, rulebook.taps, rulebook.inputs),
+    }
+
+
+def point_arguments(requires_grad: bool) -> dict[str, tuple]:
+    def values(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=requires_grad)
+
+    rows = torch.randint(-1, 9, (7, 4))
+    return {
+        "interpolate": (values(9, 3), values(7, 4), rows),
+        "spread": (values(7, 3), values(7, 4), rows, 9),
+        "interpolation_dots": (values(9, 3), values(7, 3), rows),
+    }
+
+
+def arguments(kind: str, sites: Coords, requires_grad: bool) -> dict[str, tuple]:
+    geometry = GEOMETRIES[kind]
+    return {
+        **conv_arguments(sites, geometry, requires_grad),
+        **key_arguments(sites, geometry),
+        **point_arguments(requires_grad),
+    }
+
+
+def test_every_op_that_is_registered_is_checked_here():
+    known = arguments("strided", scene(2).sites, True)
+    assert NAMES == sorted(f"gossamer::{name}" for name in known)
+
+
+@pytest.mark.parametrize("kind", GEOMETRIES)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_op_is_registered_as_torch_wants_it(backend, name, kind):
+    torch.manual_seed(0)
+    op = name.removeprefix("gossamer::")
+    given = arguments(kind, scene(2).sites, True)[op]
+    torch.library.opcheck(getattr(torch.ops.gossamer, op).default, given)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_op_takes_no_rows(backend, name):
+    op = name.removeprefix("gossamer::")
+    given = arguments("strided", scene(2, sites=0).sites, True)[op]
+    torch.library.opcheck(getattr(torch.ops.gossamer, op).default, given)
