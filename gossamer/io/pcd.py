@@ -28,8 +28,8 @@ def read(path: Path) -> PointCloud:
     with parsing(path, "PCD"):
         _check_header(path)
         cloud = pypcd4.PointCloud.from_path(path)
-        # one point of ascii comes without its axis
-        table = np.atleast_1d(cloud.pc_data)
+        # one point of ascii comes without its axis, and no points (pypcd4 < 1.5.1) with two
+        table = cloud.pc_data.reshape(-1)
         if len(table) != cloud.metadata.points:
             raise ValueError(f"it holds {len(table)} of its {cloud.metadata.points} points")
         columns: dict[str, np.ndarray] = {}
