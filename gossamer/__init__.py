@@ -10,6 +10,7 @@ from gossamer.errors import (
     NoBackendError,
 )
 from gossamer.geometry import Cross, Geometry
+from gossamer.nn.fuse import fuse
 from gossamer.ops.dispatch import use_backend
 from gossamer.point_cloud import PointCloud
 from gossamer.rulebook import Rulebook
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "cat",
     "devoxelize",
+    "fuse",
     "nn",
     "use_backend",
     "voxelize",

@@ -33,11 +33,16 @@ def one_of(name: str, value: str, choices: Sequence[str]) -> str:
     return value
 
 
-def floating(name: str, value: Tensor, ndim: int) -> Tensor:
-    """`value` itself when it is a floating tensor of `ndim` axes."""
+def tensor(name: str, value: object) -> Tensor:
+    """`value` itself when it is a tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is a {type(value).__name__}; wanted a torch.Tensor")
-    if value.ndim != ndim:
+    return value
+
+
+def floating(name: str, value: Tensor, ndim: int) -> Tensor:
+    """`value` itself when it is a floating tensor of `ndim` axes."""
+    if tensor(name, value).ndim != ndim:
         raise ValueError(f"{name} has shape {tuple(value.shape)}; wanted {ndim} axes")
     if value.dtype not in FLOATS:
         raise TypeError(f"{name} is {value.dtype}; wanted one of {', '.join(map(str, FLOATS))}")

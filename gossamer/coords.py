@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from gossamer.checks import is_int, per_axis, samples
+from gossamer.checks import is_int, per_axis, samples, tensor
 from gossamer.errors import DuplicateSitesError, KeyRangeError
 from gossamer.geometry import Geometry
 from gossamer.ops.keys import coarsen, dilate, pack, unique, unpack
@@ -328,9 +328,7 @@ def _floored(low: int, high: int, stride: int) -> tuple[int, int]:
 
 
 def _check_rows(coords: Tensor) -> int:
-    if not isinstance(coords, Tensor):
-        raise TypeError(f"coords is a {type(coords).__name__}; wanted a torch.Tensor")
-    if coords.dtype not in (torch.int32, torch.int64):
+    if tensor("coords", coords).dtype not in (torch.int32, torch.int64):
         raise TypeError(
             f"coords is {coords.dtype}; wanted int32 or int64; floor positions to voxels first, "
             "for instance with gossamer.voxelize"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import one_of
-from gossamer.ops.conv import conv
+from gossamer.ops.conv import NOTHING, Epilogue, conv, conv_fused
 from gossamer.ops.pool import argmax, pool_sum
 from gossamer.ops.rulebooks import TILE, tiles, transpose
 
@@ -68,16 +68,31 @@ class Rulebook:
         """K."""
         return next(iter(self.sides.values())).taps.shape[0]
 
-    def convolve(self, features: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    def convolve(
+        self, features: Tensor, weight: Tensor, groups: int = 1, epilogue: Epilogue = NOTHING
+    ) -> Tensor:
         """[M, C_out]: over the pairs of each output, the sum of features[input] @ weight[tap].
 
         Args:
             features: [N, C_in].
             weight: [K, C_in/groups, C_out].
             groups: how many parts the channels fall into.
+            epilogue: what happens to each sum; where there is one, gradients do not flow.
         """
         pairs, transposed = self._both(self._fitting(features))
-        return conv(features, weight, pairs, transposed, self.outputs, groups)
+        if epilogue is NOTHING:
+            return conv(features, weight, pairs, transposed, self.outputs, groups)
+        steps = (epilogue.scale, epilogue.shift, epilogue.residual)
+        return conv_fused(
+            features,
+            weight,
+            pairs,
+            self.outputs,
+            groups,
+            *steps,
+            epilogue.activation,
+            epilogue.slope,
+        )
 
     def reduce(self, features: Tensor, how: str) -> Tensor:
         """[M, C]: the maximum, mean or sum of what each output's pairs read; 0 without pairs.

@@ -62,7 +62,7 @@ class SparseTensor:
     ) -> None:
         if not isinstance(coords, Coords):
             checks.floating("features", features, 2)
-            if len(features) != len(coords):
+            if len(features) != len(checks.tensor("coords", coords)):
                 raise ValueError(
                     f"features has {len(features)} rows and coords has {len(coords)}; wanted one "
                     "row a site in both"

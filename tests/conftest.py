@@ -1,5 +1,12 @@
 """Fixtures every test may use."""
 
+import os
+
+# Tests run side by side, one a core. Threads that spin while they wait would take turns at
+# slowing each other down, so there is one a process, and it sleeps. Before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings

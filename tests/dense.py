@@ -16,7 +16,7 @@ Ints = Sequence[int]
 
 @dataclass(frozen=True)
 class Kernel:
-    """K taps, D ints each, and what moves them: `fine = coarse * stride - padding + tap * dilation`."""
+    """K taps, and what moves them: `fine = coarse * stride - padding + tap * dilation`."""
 
     taps: tuple[tuple[int, ...], ...]
     stride: Ints

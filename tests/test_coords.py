@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossamer import Coords, Geometry, KeyRangeError
-from tests.dense import Kernel, box_taps, downward, scattered, upward
+from tests.dense import Kernel, box_taps, downward, gathered, scattered, upward
 from tests.scenes import scene, scenes
 
 DOWN = Geometry.of("regular", 2, 3, stride=2, padding=1)
@@ -115,8 +115,7 @@ def test_a_rulebook_onto_given_sites_reads_and_writes_those(backend, geometry):
     size = (3, 3) if geometry is DOWN else (2, 2)
     kernel = Kernel(box_taps(size), geometry.stride, geometry.padding, geometry.dilation)
     dense = (downward if geometry is DOWN else upward)(grid, weight, kernel, (12, 12))
-    batch, *cell = target.rows.long().unbind(1)
-    torch.testing.assert_close(rulebook.convolve(x, weight), dense.movedim(1, -1)[batch, *cell])
+    torch.testing.assert_close(rulebook.convolve(x, weight), gathered(dense, target.rows))
 
 
 def test_strides_multiply_on_the_way_down_and_divide_on_the_way_up(backend):

@@ -1,4 +1,4 @@
-"""A sparse tensor is a value: features on sites, in key order, that every tool of torch can carry."""
+"""A sparse tensor is a value: features on sites, in key order, that torch's tools can carry."""
 
 import copy
 import io

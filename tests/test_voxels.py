@@ -33,7 +33,9 @@ def by_definition(positions, features, batch, size, how, shape) -> tuple[dict, l
     voxel: list[tuple | None] = []
     for p, cell in enumerate(cells):
         key = (int(batch[p]), *map(int, cell))
-        outside = shape is not None and not all(0 <= c < n for c, n in zip(cell, shape, strict=True))
+        outside = shape is not None and not all(
+            0 <= c < n for c, n in zip(cell, shape, strict=True)
+        )
         voxel.append(None if outside else key)
         if not outside:
             groups.setdefault(key, []).append(p)

@@ -4,9 +4,11 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,12 +17,19 @@ from gossamer.bench.plan import Plan
 from gossamer.bench.results import Results
 from gossamer.bench.run import measure
 
+Result = TypeVar("Result")
+
 
 def measure_apart(plan: Plan) -> Results:
-    """The results of a plan, with a progress bar on stderr.
+    """The results of a plan, measured in a fresh process, with a progress bar on stderr."""
+    return in_fresh_process(_measure, plan)
 
-    OpenMP reads its settings when it is loaded, which is when torch is imported; so that comes
-    after, in a fresh process. A thread that spins while it waits would slow everybody else down.
+
+def in_fresh_process(work: Callable[..., Result], *arguments: object) -> Result:
+    """What `work` returns, or raises, in a process that imports everything anew.
+
+    OpenMP reads its settings when it is loaded, which is when torch is imported. A thread that
+    spins while it waits would slow everybody else down, so there it does not.
 
     Raises:
         RuntimeError: the process was killed.
@@ -28,11 +37,11 @@ def measure_apart(plan: Plan) -> Results:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            return process.submit(_measure, plan).result()
+            return process.submit(work, *arguments).result()
     except BrokenProcessPool:
         raise RuntimeError(
-            "the measuring process was killed, most likely for lack of memory; use larger voxels or "
-            "fewer channels"
+            "the measuring process was killed, most likely for lack of memory; use larger voxels "
+            "or fewer channels"
         ) from None
 
 

@@ -37,6 +37,7 @@ class Problem:
         channels: C in and out of a layer, 0 for a rulebook, NETWORK_CHANNELS for a network.
         order: "sorted" or "shuffled", how the rows of the scene come.
         scene: the voxels.
+        dtype: of features and weights.
     """
 
     case: str
@@ -44,6 +45,7 @@ class Problem:
     channels: int
     order: str
     scene: Scene
+    dtype: torch.dtype = torch.float32
 
     def __str__(self) -> str:
         width = f" C={self.channels}" if self.case in LAYER_CASES else ""
@@ -55,22 +57,25 @@ class Problem:
         return KINDS[self.kind]
 
     def features(self) -> Tensor:
-        """[N, C] float32, a row for each of the scene's: the input, the same at every call."""
+        """[N, C], a row for each of the scene's: the input, the same at every call."""
         width = NETWORK_INPUTS if self.kind in NETWORKS else self.channels
-        return _drawn(0, len(self.scene), width)
+        return self._drawn(0, len(self.scene), width)
 
     def weight(self) -> Tensor:
-        """[27, C, C] float32: the weight of a layer."""
+        """[27, C, C]: the weight of a layer."""
         bound = (27 * self.channels) ** -0.5
-        return _drawn(1, 27, self.channels, self.channels) * bound
+        return self._drawn(1, 27, self.channels, self.channels) * bound
 
     def gradient(self, rows: int) -> Tensor:
-        """[rows, C] float32: of the output, whose rows are the scene's or else in key order."""
-        return _drawn(2, rows, self.channels)
+        """[rows, C]: of the output, whose rows are the scene's or else in key order."""
+        return self._drawn(2, rows, self.channels)
 
     def labels(self) -> Tensor:
         """[N] int64: a class for each of the scene's rows."""
         return torch.randint(CLASSES, (len(self.scene),), generator=_seeded(3))
+
+    def _drawn(self, seed: int, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=_seeded(seed)).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -108,10 +113,6 @@ def site_values(coords: Tensor, spatial_shape: Sequence[int], features: Tensor) 
 def key_rank(coords: Tensor, spatial_shape: Sequence[int]) -> Tensor:
     """[M] int64: the place in key order of each of `coords` [M, 4]."""
     return keys(coords, spatial_shape).argsort().argsort()
-
-
-def _drawn(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=_seeded(seed))
 
 
 def _seeded(seed: int) -> torch.Generator:

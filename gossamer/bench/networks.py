@@ -36,10 +36,10 @@ class Network:
 
 
 def build(problem: Problem) -> Network:
-    """gossamer's own network for a problem, with the same weights and statistics at every call.
+    """The network of gossamer for a problem, with the same weights and statistics at every call.
 
-    The statistics of its batch norms are those of the scene. Without them the deep layers of a fresh
-    network would fade, and comparing outputs would not see what they do.
+    The statistics of its batch norms are those of the scene. Without them the deep layers of a
+    fresh network would fade, and comparing outputs would not see what they do.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -55,8 +55,10 @@ def build(problem: Problem) -> Network:
         y = module(SparseTensor(features, scene.coords, scene.spatial_shape, 1))
         return y.given_order() if isinstance(y, SparseTensor) else y
 
-    _learn_statistics(module, lambda: call(problem.features()))
-    return Network(module, call, lambda tensor: tensor)
+    # In float64, so that rounding leaves them the same for any number of threads.
+    module.double()
+    _learn_statistics(module, lambda: call(problem.features().double()))
+    return Network(module.to(problem.dtype), call, lambda tensor: tensor)
 
 
 def network_work(problem: Problem, network: Network) -> Work:

@@ -1,7 +1,7 @@
 """What to measure: the options of the command as a value, and the problems they stand for."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gossamer.bench.cases import (
@@ -30,22 +30,30 @@ class Plan:
         scan: a file that gossamer.io reads. Default: a simulated scan.
         voxel_size: metres along x, y and z.
         channels: C of the layers.
-        threads: how many threads gossamer may use, each measured.
+        threads: how many threads gossamer may use, each measured. Default: 1, and 2 where there are
+            two cores.
         cases: which of CASES.
         rounds: how often each contender runs.
 
     Raises:
         ValueError: one of them makes no sense; the message says which.
+        FileNotFoundError: there is no such scan.
     """
 
     scan: Path | None = None
     voxel_size: tuple[float, float, float] = (0.05, 0.05, 0.1)
     channels: tuple[int, ...] = (16, 32, 64, 128)
-    threads: tuple[int, ...] = (1, 2)
+    threads: tuple[int, ...] = field(
+        default_factory=lambda: tuple(range(1, 1 + min(2, processor().cores)))
+    )
     cases: tuple[str, ...] = CASES
     rounds: int = 9
 
     def __post_init__(self):
+        if self.scan is not None and not self.scan.is_file():
+            raise FileNotFoundError(f"scan is {self.scan}, and there is no such file")
+        if not all(0 < edge < float("inf") for edge in self.voxel_size):
+            raise ValueError(f"voxel_size is {self.voxel_size}; wanted three lengths, metres")
         for name in ("channels", "threads", "cases"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):

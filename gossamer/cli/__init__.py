@@ -13,6 +13,22 @@ from gossamer.version import __version__
 # the module gossamer.cli.<verb>, and in it a function `command` whose parameters are its options;
 # where it says what to do with what, as `bench cpu` does, also the typer application `group`.
 VERBS = {
+    "demo": (
+        "Train a sparse U-Net on simulated scans, score it, and colour one: a few minutes.",
+        "gossamer demo --scan scan.bin",
+    ),
+    "train": (
+        "Train a network on labelled scans: LAS or LAZ, SemanticKITTI, or simulated ones.",
+        "gossamer train --data tile.las --out runs/tile",
+    ),
+    "eval": (
+        "Score a trained network on scans that it has not seen.",
+        "gossamer eval --data tile.las --checkpoint runs/tile",
+    ),
+    "predict": (
+        "Give every point of scans a class: labels, a picture, a page to turn and zoom.",
+        "gossamer predict scan.bin --checkpoint runs/demo --out predicted",
+    ),
     "doctor": (
         "Say what this machine has: versions, devices, backends, compiled kernels.",
         "gossamer doctor --warm",

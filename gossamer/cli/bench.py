@@ -11,7 +11,7 @@ from gossamer.bench.apart import measure_apart
 from gossamer.bench.cases import CASES
 from gossamer.bench.plan import Plan
 from gossamer.bench.plot import check_plot, save_plot
-from gossamer.bench.report import show, write_json
+from gossamer.bench.report import check_writable, show, write_json
 
 group = typer.Typer(no_args_is_help=True)
 
@@ -71,14 +71,12 @@ def command(
     get the same voxels in the same order, in key order and shuffled, and take turns in one process.
     Before anything is timed, all results are checked against one another.
     """
-    plan = Plan(
-        scan=scan,
-        voxel_size=voxel_size,
-        channels=tuple(channels or Plan.channels),
-        threads=tuple(threads or Plan.threads),
-        cases=tuple(cases or Plan.cases),
-        rounds=rounds,
-    )
+    given = {"channels": channels, "threads": threads, "cases": cases}
+    several = {name: tuple(values) for name, values in given.items() if values}
+    plan = Plan(scan=scan, voxel_size=voxel_size, rounds=rounds, **several)
+    for path in (json, plot):
+        if path is not None:
+            check_writable(path)
     if plot is not None:
         check_plot(plot)
     results = measure_apart(plan)

@@ -26,6 +26,7 @@ def command(
         int | None, typer.Option(min=1, help="How often the training scans are seen.")
     ] = None,
     scans: Annotated[int, typer.Option(min=1, help="How many streets to learn from.")] = TRAIN,
+    held_out: Annotated[int, typer.Option(min=1, help="How many to be judged by.")] = HELD_OUT,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another network.")] = 0,
 ) -> None:
     """Train a sparse U-Net on simulated LiDAR scans, score it on others, and look at one.
@@ -36,7 +37,7 @@ def command(
     console, began = Console(), perf_counter()
     real = None if scan is None else io.read(scan, labels=False)
     report.claim(out)
-    data = synthetic(scans, HELD_OUT)
+    data = synthetic(scans, held_out)
     recipe = recipes.demo(data)
     run = Run(replace(recipe, epochs=epochs or recipe.epochs, seed=seed), data, out)
     console.print(*data.split, sep="\n")

@@ -40,24 +40,12 @@ def command(
     was killed goes on with [cyan]--resume[/cyan] and ends with the same network.
     """
     console = Console()
-    report.claim(out)
-    if (out / resume.FILE).exists() and not resume_:
-        raise ValueError(
-            f"out is {out}, which holds a run already; --resume goes on with it, another folder "
-            "begins a new one"
-        )
+    _claim(out, resume_)
     labelled = open_data(data)
-    given = {
-        "epochs": epochs,
-        "voxel_size": voxel_size,
-        "width": width,
-        "learning_rate": lr,
-        "batch_size": batch_size,
-        "seed": seed,
-    }
-    recipe = recipe_for(labelled)
-    recipe = replace(recipe, **{name: v for name, v in given.items() if v is not None})
-    run = Run(recipe, labelled, out, workers)
+    given = {"epochs": epochs, "voxel_size": voxel_size, "width": width, "learning_rate": lr}
+    given |= {"batch_size": batch_size, "seed": seed}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    run = Run(replace(recipe_for(labelled), **chosen), labelled, out, workers)
     console.print(*map(escape, labelled.split), sep="\n", highlight=False)
     if resume_:
         run.go_on()
@@ -68,3 +56,12 @@ def command(
     report.write_json(out / "metrics.json", report.metrics(run, confusion))
     report.show_scores(console, confusion, trained.classes)
     console.print(f"\n[cyan]gossamer predict SCAN --checkpoint {out} --out DIR[/cyan] uses it")
+
+
+def _claim(out: Path, to_resume: bool) -> None:
+    report.claim(out)
+    if (out / resume.FILE).exists() and not to_resume:
+        raise ValueError(
+            f"out is {out}, which holds a run already; --resume goes on with it, another folder "
+            "begins a new one"
+        )

@@ -11,6 +11,7 @@ from gossamer.coords import Coords
 from gossamer.geometry import Geometry, KernelSize
 from gossamer.nn.autocast import in_autocast_dtype
 from gossamer.nn.located import located
+from gossamer.ops.conv import Epilogue
 from gossamer.rulebook import Rulebook
 from gossamer.tensor import SparseTensor
 
@@ -100,8 +101,13 @@ class SparseConvolution(nn.Module):
     def apply_rulebook(self, features: Tensor, rulebook: Rulebook) -> Tensor:
         """[M, C_out] from features [N, C_in] along any rulebook with K taps."""
         features, weight, bias = in_autocast_dtype(features, self.weight, self.bias)
-        y = rulebook.convolve(features, weight, self.groups)
-        return y if bias is None else y + bias
+        learns = torch.is_grad_enabled() and any(
+            t is not None and t.requires_grad for t in (features, weight, bias)
+        )
+        if bias is None or learns:
+            y = rulebook.convolve(features, weight, self.groups)
+            return y if bias is None else y + bias
+        return rulebook.convolve(features, weight, self.groups, Epilogue(shift=bias))
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}", str(self.geometry)]

@@ -57,29 +57,33 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
 
 
 def _counts_sites(norm: nn.BatchNorm1d | nn.SyncBatchNorm, features: Tensor) -> bool:
-    """Whether what torch's own batch norm does depends on there being two sites."""
-    if not norm.training and norm.running_mean is not None:
-        return False
-    # A graph must not ask how many sites a strided layer made, so it takes the way that fits all.
-    return torch.compiler.is_compiling() or features.shape[0] < 2
+    """Whether torch's own batch norm would ask for two sites, or a graph for how many there are."""
+    learns = norm.training or norm.running_mean is None
+    return torch.compiler.is_compiling() or (learns and features.shape[0] < 2)
 
 
 def _normalised(norm: nn.BatchNorm1d | nn.SyncBatchNorm, features: Tensor) -> Tensor:
-    """Batch norm with the statistics of `features` [N, C] where N > 1, for any N."""
-    count = features.shape[0]
-    enough = features.new_full((), count, dtype=torch.float32) > 1
+    """Batch norm of `features` [N, C] without a branch on N."""
     wide = features.float() if features.itemsize < 4 else features
-    mean = wide.sum(0) / torch.sym_max(count, 1)
-    variance = (wide - mean).square().sum(0) / torch.sym_max(count, 1)
-    if norm.running_mean is not None and norm.running_var is not None:
-        old = norm.running_mean.clone(), norm.running_var.clone()
-        if norm.training:
-            unbiased = variance.detach() * count / torch.sym_max(count - 1, 1)
-            _learn(norm, mean.detach(), unbiased, enough)
-        mean = torch.where(enough, mean, old[0])
-        variance = torch.where(enough, variance, old[1])
+    mean, variance = _statistics(norm, wide)
     y = (wide - mean) * (variance + norm.eps).rsqrt()
     return (y if norm.weight is None else y * norm.weight + norm.bias).to(features.dtype)
+
+
+def _statistics(norm: nn.BatchNorm1d | nn.SyncBatchNorm, wide: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance to normalise with: those of `wide` where it has two sites or more."""
+    known = norm.running_mean, norm.running_var
+    if not norm.training and known[0] is not None and known[1] is not None:
+        return known[0], known[1]
+    count = wide.shape[0]
+    mean = wide.sum(0) / torch.sym_max(count, 1)
+    variance = (wide - mean).square().sum(0) / torch.sym_max(count, 1)
+    if known[0] is None or known[1] is None:
+        return mean, variance
+    enough = wide.new_full((), count, dtype=torch.float32) > 1
+    old = known[0].clone(), known[1].clone()
+    _learn(norm, mean.detach(), variance.detach() * count / torch.sym_max(count - 1, 1), enough)
+    return torch.where(enough, mean, old[0]), torch.where(enough, variance, old[1])
 
 
 def _learn(norm: nn.BatchNorm1d | nn.SyncBatchNorm, mean: Tensor, variance: Tensor, enough: Tensor):

@@ -14,7 +14,7 @@ from tests.real_data import real_scan
 
 
 def kitti_tree(folder: Path, scans: dict[str, int], points: int = 60) -> Path:
-    """A SemanticKITTI folder: sequence -> number of scans; point i has the raw label 10 * i % 260."""
+    """A SemanticKITTI folder: sequence -> number of scans; point i has label 10 * i % 260."""
     for sequence, count in scans.items():
         for number in range(count):
             cloud = PointCloud(
@@ -33,7 +33,7 @@ def las_tile(path: Path, points: int = 4000, labels: tuple[int, ...] = (2, 5, 6,
     codes = torch.from_numpy(random.choice(labels, points))
     xyz = random.uniform((0, 0, 0), (60, 40, 0.2), (points, 3))
     xyz[:, 2] += np.where(codes == 2, 0, random.uniform(2, 8, points))
-    positions = torch.from_numpy(xyz + (600_000.0, 5_000_000.0, 300.0))
+    positions = torch.from_numpy(xyz + np.array([600_000.0, 5_000_000.0, 300.0]))
     intensity = torch.from_numpy(random.integers(1, 1000, (points, 1)).astype(np.float32))
     io.write(path, PointCloud(positions, intensity, ("intensity",), codes))
     return path
@@ -93,7 +93,9 @@ def test_without_sequence_08_the_last_one_is_held_out_and_of_one_the_last_scans(
     assert (len(several.train), len(several.validation)) == (1, 2)
     single = open_data(str(kitti_tree(tmp_path / "b", {"04": 10})))
     assert (len(single.train), len(single.validation)) == (8, 2)
-    assert [float(single.validation[i].features[0, 0]) for i in range(2)] == pytest.approx([0.8, 0.9])
+    assert [float(single.validation[i].features[0, 0]) for i in range(2)] == pytest.approx(
+        [0.8, 0.9]
+    )
 
 
 def test_a_label_file_of_another_length_is_told_before_anything_is_read(tmp_path):

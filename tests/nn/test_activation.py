@@ -11,8 +11,13 @@ from gossamer import nn as gnn
 from gossamer.nn import activation
 from tests.scenes import scene
 
-ARGUMENTS = {"Linear": (4, 7), "Softmax": (1,), "LogSoftmax": (1,), "Softmin": (1,), "Threshold": (0.1, 20)}
-RANDOM = {"Dropout", "AlphaDropout", "RReLU"}
+ARGUMENTS = {
+    "Linear": (4, 7),
+    "Softmax": (1,),
+    "LogSoftmax": (1,),
+    "Softmin": (1,),
+    "Threshold": (0.1, 20),
+}
 # Of torch.nn's activations these mix positions or need targets, so they are no map of one vector.
 ELSEWHERE = {"MultiheadAttention", "Softmax2d", "AdaptiveLogSoftmaxWithLoss"}
 

@@ -1,11 +1,13 @@
-"""The three derivatives of one trilinear form: what they compute, and that they are each other's."""
+"""The three derivatives of one trilinear form: what each is, and that they are each other's."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from gossamer.geometry import Geometry
-from gossamer.ops.conv import conv, conv_weight_grad
+from gossamer.ops.conv import conv, conv_fused, conv_weight_grad
 from gossamer.ops.dispatch import use_backend
 from gossamer.rulebook import Rulebook
 from tests.scenes import scene
@@ -117,9 +119,7 @@ def test_many_tiles_and_threads_agree_with_the_definition(kind, width):
 def test_conv_has_true_gradients_of_first_and_second_order(backend, kind, groups):
     rulebook = rulebook_of(kind, sites=7, side=4)
     x = torch.randn(rulebook.inputs, 4, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(
-        rulebook.taps, 4 // groups, 4, dtype=torch.float64, requires_grad=True
-    )
+    weight = torch.randn(rulebook.taps, 4 // groups, 4, dtype=torch.float64, requires_grad=True)
 
     def run(x: Tensor, weight: Tensor) -> Tensor:
         return conv(x, weight, *both(rulebook), rulebook.outputs, groups)
@@ -183,3 +183,55 @@ def test_half_types_are_summed_in_float32(backend, dtype):
     assert rulebook.reduce(ones, "sum").item() == 4096
     weight_grad = conv_weight_grad(ones, torch.ones(1, 1, dtype=dtype), *both(rulebook), 1)
     assert weight_grad.item() == 4096
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("activation", ["none", "relu", "leaky_relu"])
+@pytest.mark.parametrize("parts", [(1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)], ids=str)
+def test_the_fused_form_is_conv_then_scale_then_shift_then_residual_then_activation(
+    backend, parts, activation, dtype
+):
+    rulebook = rulebook_of("regular", sites=900, side=40)
+    torch.manual_seed(0)
+    x = torch.randn(rulebook.inputs, 3).to(dtype)
+    weight = torch.randn(rulebook.taps, 3, 21).to(dtype)
+    shapes = [(21,), (21,), (rulebook.outputs, 21)]
+    scale, shift, residual = (
+        torch.randn(s).to(dtype) if p else None for s, p in zip(shapes, parts, strict=True)
+    )
+    y = conv_fused(
+        x,
+        weight,
+        list(rulebook.pairs),
+        rulebook.outputs,
+        1,
+        scale,
+        shift,
+        residual,
+        activation,
+        0.25,
+    )
+
+    def exact(part: Callable[[Tensor], Tensor]) -> Tensor:
+        total = by_definition(part(x), part(weight), rulebook, 1)
+        total = total if scale is None else total * part(scale.double())
+        return sum((part(t.double()) for t in (shift, residual) if t is not None), total)
+
+    expected = exact(lambda t: t)
+    slope = {"none": 1.0, "relu": 0.0, "leaky_relu": 0.25}[activation]
+    expected = expected.where(expected > 0, expected * slope)
+    magnitude = exact(torch.abs)
+    assert y.dtype == dtype
+    assert ((y - expected).abs() <= unit_roundings(dtype, 27 + 3) * magnitude).all()
+
+
+def test_widths_that_do_not_fit_are_an_error_and_never_read_past_the_end(backend):
+    rulebook = rulebook_of("submanifold")
+    x = torch.zeros(rulebook.inputs, 4)
+    for weight, groups in (((9, 5, 2), 1), ((9, 3, 2), 1), ((9, 4, 2), 2), ((9, 2, 3), 2)):
+        with pytest.raises(ValueError, match="x has 4 channels and weight is"):
+            rulebook.convolve(x, torch.zeros(weight), groups)
+    with pytest.raises(ValueError, match="features has 3 rows; this rulebook reads"):
+        rulebook.convolve(x[:3], torch.zeros(9, 4, 2))
+    with pytest.raises(ValueError, match="features has 3 rows; this rulebook reads"):
+        rulebook.reduce(x[:3], "max")

@@ -112,8 +112,10 @@ def test_coarsen_gives_every_site_that_some_tap_meets_a_fine_site_from(backend, 
     expected = set()
     for batch, *cell in tuples(fine):
         for site in product(*map(range, lower, upper)):
-            reached = {tuple(o * s + d for o, s, d in zip(site, stride, tap, strict=True))
-                       for tap in offsets}
+            reached = {
+                tuple(o * s + d for o, s, d in zip(site, stride, tap, strict=True))
+                for tap in offsets
+            }
             if tuple(cell) in reached:
                 expected.add((batch, *site))
     flat = [value for tap in offsets for value in tap]
@@ -151,6 +153,10 @@ def test_rows_spread_over_many_pieces_of_work_stay_in_place(backend):
     distinct, row, order = unique(keys)
     ordered = keys[order]
     assert (ordered.diff() >= 0).all()
-    assert all(a < b for (a, b), same in zip(pairwise(order.tolist()), ordered.diff() == 0, strict=True) if same)
+    assert all(
+        a < b
+        for (a, b), same in zip(pairwise(order.tolist()), ordered.diff() == 0, strict=True)
+        if same
+    )
     assert torch.equal(find(distinct, keys), row)
     assert torch.equal(unpack(distinct, [-300, -300], [300, 300])[row].long(), coords)

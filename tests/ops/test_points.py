@@ -79,9 +79,7 @@ def test_many_points_and_channels_agree_with_one_matrix_product(backend):
     place = torch.arange(points).unsqueeze(1).expand_as(rows)
     keep = rows >= 0
     indices = torch.stack([place[keep], rows[keep]])
-    matrix = torch.sparse_coo_tensor(
-        indices, weights[keep], (points, sites), check_invariants=True
-    )
+    matrix = torch.sparse_coo_tensor(indices, weights[keep], (points, sites), check_invariants=True)
     torch.testing.assert_close(interpolate(x, weights, rows), matrix @ x)
     g = torch.randn(points, channels, generator=rng, dtype=torch.float64)
     torch.testing.assert_close(spread(g, weights, rows, sites), matrix.mT @ g)

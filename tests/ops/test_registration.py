@@ -22,8 +22,18 @@ def conv_arguments(sites: Coords, geometry: Geometry, requires_grad: bool) -> di
     rulebook = sites.rulebook(geometry)
     lists = list(rulebook.pairs), list(rulebook.T.pairs)
     rows, taps = rulebook.outputs, rulebook.taps
-    x = features(rulebook.inputs, 4)
+    x, epilogue = features(rulebook.inputs, 4), [features(6), features(6), features(rows, 6)]
     return {
+        "conv_fused": (
+            x.detach(),
+            torch.randn(taps, 2, 6, dtype=torch.float64),
+            lists[0],
+            rows,
+            2,
+            *(t.detach() for t in epilogue),
+            "leaky_relu",
+            0.1,
+        ),
         "conv": (x, features(taps, 2, 6), *lists, rows, 2),
         "conv_weight_grad": (x, features(rows, 6), *lists, 2),
         "pool_sum": (x, *lists, rows),

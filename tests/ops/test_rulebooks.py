@@ -1,14 +1,14 @@
 """A rulebook is the set of all triples of one relation, laid out in tiles, and read both ways."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer.geometry import Geometry
+from gossamer.geometry import Cross, Geometry
 from gossamer.ops.dispatch import use_backend
 from gossamer.ops.rulebooks import TILE
 from gossamer.rulebook import Pairs, Rulebook
@@ -83,7 +83,7 @@ def test_pairs_are_laid_out_by_tile_then_slot_then_output(backend, kind, backwar
     assert starts[0] == 0
     assert starts[-1] == len(inputs) == len(outputs)
     assert (starts.diff() >= 0).all()
-    for group, (begin, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for group, (begin, end) in enumerate(pairwise(starts)):
         rows = outputs[begin:end]
         assert (rows // TILE == group // rulebook.taps).all()
         assert (rows.diff() > 0).all()
@@ -122,9 +122,8 @@ def geometry_of(case: dict) -> Geometry:
     """The geometry that a case asks for, where the kind allows it."""
     kind, ndim, kernel = case["kind"], case["ndim"], case["kernel"]
     centred = kind == "submanifold"
-    shape = "box"
     if kernel == "cross":
-        kernel, shape = 3, "cross"
+        kernel = Cross(3)
     elif kernel == "line":
         kernel = [1] * (ndim - 1) + [5]
     elif kernel == "far":  # taps far apart, and none opposite another
@@ -134,10 +133,9 @@ def geometry_of(case: dict) -> Geometry:
     stride = 1 if centred else case["stride"]
     # Every axis has a size, so a kernel that spans more than the grid is padded to fit.
     padding = 12 if case["kernel"] == "far" else case["padding"] + case["dilation"]
-    return Geometry.of(
-        kind, ndim, kernel, stride=stride, padding=0 if centred or kind in ("transposed",
-        "generative") else padding, dilation=case["dilation"], shape=shape
-    )
+    padding = padding if kind == "regular" else 0
+    options = {"stride": stride, "padding": padding, "dilation": case["dilation"]}
+    return Geometry.of(kind, ndim, kernel, **options)
 
 
 @pytest.mark.parametrize("name", ["grouping", "sending"])

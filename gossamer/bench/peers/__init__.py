@@ -1,9 +1,9 @@
 """Other libraries that do what gossamer does, each behind the same few names.
 
-A peer is a file here. It has `NAME`; `CASES`, what it has an answer to; `SAFE_THREADS`, with more of
-which its results are wrong (None for any number); `refuses(problem)`, which says why it cannot take
-a problem of these cases, or ""; and `work(problem)`. A peer whose library is not installed does not
-import, and is left out.
+A peer is a file here. It has `NAME`; `CASES`, what it has an answer to; `SAFE_THREADS`, with more
+of which its results are wrong (None for any number); `refuses(problem)`, which says why it cannot
+take a problem of these cases, or ""; and `work(problem)`. A peer whose library is not installed
+does not import, and is left out.
 """
 
 from importlib import import_module

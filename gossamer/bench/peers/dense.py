@@ -59,7 +59,8 @@ def work(problem: Problem) -> Work:
             found["gradient of weight"] = gradients[1].permute(2, 3, 4, 1, 0).flatten(0, 2)
         return found
 
-    grid.requires_grad_(backward), weight.requires_grad_(backward)
+    grid.requires_grad_(backward)
+    weight.requires_grad_(backward)
     return Work(run, values)
 
 

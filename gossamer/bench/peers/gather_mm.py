@@ -66,7 +66,8 @@ def _layer(problem: Problem) -> Work:
             return {"features": y.detach(), **named}
         return {**site_values(sites, shape, y), **named}
 
-    features.requires_grad_(backward), weight.requires_grad_(backward)
+    features.requires_grad_(backward)
+    weight.requires_grad_(backward)
     return Work(run, values)
 
 

@@ -7,8 +7,8 @@ beside each figure, the second is mended here.
 
 from typing import Any
 
-import spconv.pytorch
 import torch
+from spconv import __version__
 from spconv.core import ConvAlgo
 from spconv.pytorch import functional, ops
 from torch import Tensor
@@ -26,7 +26,7 @@ from gossamer.bench.cases import (
 from gossamer.bench.networks import network_work
 from gossamer.bench.peers.spconv_networks import from_spconv, network, to_spconv
 
-NAME = f"spconv {spconv.__version__}"
+NAME = f"spconv {__version__}"
 SAFE_THREADS = 1
 CASES = cases.CASES
 MOST_CELLS = 2**31  # its keys have 32 bits
@@ -111,5 +111,6 @@ def _layer(problem: Problem) -> Work:
             found["gradient of weight"] = from_spconv(gradients[1])
         return found
 
-    features.requires_grad_(backward), weight.requires_grad_(backward)
+    features.requires_grad_(backward)
+    weight.requires_grad_(backward)
     return Work(run, values)

@@ -1,6 +1,7 @@
-"""The two networks as spconv's users write them, with the same names, so that weights carry over."""
+"""The networks as spconv's users write them, with names like gossamer's, so weights carry over."""
 
 from math import prod
+from typing import Any
 
 import spconv.pytorch as spconv
 import torch
@@ -16,6 +17,7 @@ def network(problem: Problem) -> Network:
     """A network of spconv's layers with the weights of gossamer's own."""
     minkunet = problem.kind == "minkunet"
     module, scene = MinkUNet() if minkunet else SECONDEncoder(), problem.scene
+    module.to(problem.dtype)
     state = module.state_dict()
     ours = build(problem).module.state_dict()
     module.load_state_dict({name: to_spconv(ours[name], state[name].shape) for name in state})
@@ -158,10 +160,10 @@ def _submanifold(in_channels: int, out_channels: int, key: str) -> nn.Module:
     return spconv.SubMConv3d(in_channels, out_channels, 3, bias=False, indice_key=key)
 
 
-def _normalised(convolution: nn.Module) -> list[nn.Module]:
+def _normalised(convolution: Any) -> list[nn.Module]:
     return [convolution, nn.BatchNorm1d(convolution.out_channels), nn.ReLU()]
 
 
-def _second(convolution: nn.Module) -> nn.Module:
+def _second(convolution: Any) -> nn.Module:
     norm = nn.BatchNorm1d(convolution.out_channels, eps=1e-3, momentum=0.01)
     return spconv.SparseSequential(convolution, norm, nn.ReLU())

@@ -68,11 +68,14 @@ def _grad_weight(ctx, cotangent: Tensor):
 
 def _run(x: Tensor, weight: Tensor, pairs: Sequence[Tensor], _transposed, rows: int, groups: int):
     _check(x, "weight", weight, pairs)
-    return select("conv", x).conv(x, weight, pairs, rows, groups, Epilogue())
+    _check_width(x, weight, groups)
+    return select("conv", x).conv(x, weight, pairs, rows, groups, NOTHING)
 
 
 def _run_weight(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], _transposed, groups: int):
     _check(x, "grad", grad, pairs)
+    if x.shape[1] % groups or grad.shape[1] % groups:
+        raise ValueError(f"{groups} groups do not divide {x.shape[1]} or {grad.shape[1]} channels")
     return select("conv", x).conv_weight_grad(x, grad, pairs, groups)
 
 
@@ -85,6 +88,15 @@ def _check(x: Tensor, name: str, other: Tensor, pairs: Sequence[Tensor]) -> None
     if len(pairs) != 4:
         raise RuntimeError(
             "a gradient of x was asked for, but the forward pass was not given transposed pairs"
+        )
+
+
+def _check_width(x: Tensor, weight: Tensor, groups: int) -> None:
+    # A kernel that follows addresses would read past the end of a row.
+    if x.shape[1] != weight.shape[1] * groups or weight.shape[2] % groups:
+        raise ValueError(
+            f"x has {x.shape[1]} channels and weight is {tuple(weight.shape)} with {groups} "
+            "groups; wanted [K, C_in/groups, C_out], C_in that of x and C_out a multiple of groups"
         )
 
 
@@ -149,7 +161,7 @@ Args:
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Epilogue:
     """What happens to an output row once it is summed, in this order; None is nothing."""
 
@@ -165,7 +177,18 @@ class Epilogue:
         return {"none": 1.0, "relu": 0.0, "leaky_relu": self.slope}[self.activation]
 
 
+NOTHING = Epilogue()
+
+
 def _run_fused(x: Tensor, weight: Tensor, pairs, rows: int, groups: int, epilogue: Epilogue):
     _check(x, "weight", weight, pairs)
+    _check_width(x, weight, groups)
+    shapes = {"scale": weight.shape[2:], "shift": weight.shape[2:]}
+    for name, shape in {**shapes, "residual": (rows, weight.shape[2])}.items():
+        value = getattr(epilogue, name)
+        if value is not None and (value.shape != shape or value.dtype != x.dtype):
+            raise ValueError(
+                f"{name} is {value.dtype} {tuple(value.shape)}; wanted {x.dtype} {tuple(shape)}"
+            )
     one_of("activation", epilogue.activation, ACTIVATIONS)
     return select("conv", x).conv(x, weight, pairs, rows, groups, epilogue)

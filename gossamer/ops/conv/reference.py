@@ -26,7 +26,7 @@ def conv(
     y = x.new_zeros(rows, weight.shape[2], dtype=wide)
     x, weight = x.unflatten(1, (groups, -1)), weight.unflatten(2, (groups, -1))
     for tap, source, target in _by_tap(pairs):
-        products = torch.einsum("pgi,igo->pgo", x[source].to(wide), weight[tap].to(wide))
+        products = _product("pgi,igo->pgo", x[source].to(wide), weight[tap].to(wide))
         y.index_add_(0, target, products.flatten(1))
     return _finished(y, epilogue).to(x.dtype)
 
@@ -47,9 +47,15 @@ def conv_weight_grad(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], groups: i
     out = x.new_zeros(len(pairs[3]), x.shape[1] // groups, grad.shape[1])
     x, grad = x.unflatten(1, (groups, -1)), grad.unflatten(1, (groups, -1))
     for tap, source, target in _by_tap(pairs):
-        sums = torch.einsum("pgi,pgo->igo", x[source].to(wide), grad[target].to(wide))
+        sums = _product("pgi,pgo->igo", x[source].to(wide), grad[target].to(wide))
         out[tap] = sums.flatten(1).to(out.dtype)
     return out
+
+
+def _product(formula: str, a: Tensor, b: Tensor) -> Tensor:
+    # Autocast would have it in a half type, and the sum over taps must not be.
+    with torch.autocast(a.device.type, enabled=False):
+        return torch.einsum(formula, a, b)
 
 
 def _by_tap(pairs: Sequence[Tensor]) -> Iterator[tuple[int, Tensor, Tensor]]:
