@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import one_of
-from gossamer.ops.conv import NOTHING, Epilogue, conv, conv_fused
+from gossamer.ops.conv import Epilogue, conv, conv_fused
 from gossamer.ops.pool import argmax, pool_sum
 from gossamer.ops.rulebooks import TILE, tiles, transpose
 
@@ -69,7 +69,7 @@ class Rulebook:
         return next(iter(self.sides.values())).taps.shape[0]
 
     def convolve(
-        self, features: Tensor, weight: Tensor, groups: int = 1, epilogue: Epilogue = NOTHING
+        self, features: Tensor, weight: Tensor, groups: int = 1, epilogue: Epilogue | None = None
     ) -> Tensor:
         """[M, C_out]: over the pairs of each output, the sum of features[input] @ weight[tap].
 
@@ -77,11 +77,19 @@ class Rulebook:
             features: [N, C_in].
             weight: [K, C_in/groups, C_out].
             groups: how many parts the channels fall into.
-            epilogue: what happens to each sum; where there is one, gradients do not flow.
+            epilogue: what happens to each sum; where there is one, there are no gradients.
+
+        Raises:
+            ValueError: features are not [N, C_in], or want a gradient that an epilogue has not.
         """
         pairs, transposed = self._both(self._fitting(features))
-        if epilogue is NOTHING:
+        if epilogue is None:
             return conv(features, weight, pairs, transposed, self.outputs, groups)
+        if features.requires_grad and torch.is_grad_enabled():
+            raise ValueError(
+                "features want a gradient, and a fused convolution has none; call it under "
+                "torch.no_grad(), or use the model as it was before fuse()"
+            )
         steps = (epilogue.scale, epilogue.shift, epilogue.residual)
         return conv_fused(
             features,

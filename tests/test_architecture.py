@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gossamer"
 LAYERS = (
-    "version errors checks ops geometry rulebook coords interpolation "
-    "tensor voxels point_cloud nn models io synthetic datasets training explain view doctor cli"
+    "version errors checks ops geometry rulebook coords interpolation tensor voxels point_cloud "
+    "nn models io synthetic datasets training explain view doctor bench cli"
 ).split()
 OPS = "arrays threads register dispatch keys rulebooks conv pool points warm".split()
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)

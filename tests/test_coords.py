@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -40,6 +42,24 @@ def test_every_output_is_sorted_and_unique(backend, x):
         geometry = Geometry.of(kind, x.ndim, 2, stride=2, padding=1 if kind == "regular" else 0)
         rows = [tuple(row) for row in x.sites.output(geometry).rows.tolist()]
         assert rows == sorted(set(rows))
+
+
+@given(scenes(), st.data())
+def test_without_bounds_the_output_is_every_site_that_some_tap_meets_or_reaches(backend, x, data):
+    sites = replace(x.sites, spatial_shape=None)
+    kind = data.draw(st.sampled_from(["regular", "transposed", "generative"]))
+    stride = [data.draw(st.integers(1, 3)) for _ in range(x.ndim)]
+    tap = st.tuples(*[st.integers(-2, 2)] * x.ndim)
+    taps = data.draw(st.lists(tap, min_size=1, max_size=4, unique=True))
+    geometry = Geometry.of(kind, x.ndim, taps, stride=stride)
+    expected = set()
+    for (batch, *cell), offset in product(x.coords.tolist(), taps):
+        axes = list(zip(cell, stride, offset, strict=True))
+        if kind != "regular":
+            expected.add((batch, *(c * s + o for c, s, o in axes)))
+        elif all((c - o) % s == 0 for c, s, o in axes):
+            expected.add((batch, *((c - o) // s for c, s, o in axes)))
+    assert [tuple(row) for row in sites.output(geometry).rows.tolist()] == sorted(expected)
 
 
 def test_the_batch_size_is_the_largest_index_plus_one_unless_given():

@@ -62,8 +62,11 @@ def save_plot(path: Path, results: Results) -> None:
 def _title(results: Results, rows: list[Row], peer: str) -> str:
     machine = results.machine
     edges = " x ".join(f"{edge:g}" for edge in machine["voxel_size_m"])  # type: ignore[union-attr]
-    threads = f"{rows[0].threads} thread{'s' * (rows[0].threads > 1)}"
-    return f"gossamer, {threads}, beside {peer}: {machine['scan']} at {edges} m on {machine['cpu']}"
+    threads = min((row.threads for row in rows), default=0)
+    return (
+        f"gossamer, {threads} thread{'s' * (threads != 1)}, beside {peer}: "
+        f"{machine['scan']} at {edges} m on {machine['cpu']}"
+    )
 
 
 def _matplotlib() -> tuple[Any, Any]:

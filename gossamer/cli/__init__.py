@@ -14,28 +14,32 @@ from gossamer.version import __version__
 # where it says what to do with what, as `bench cpu` does, also the typer application `group`.
 VERBS = {
     "demo": (
-        "Train a sparse U-Net on simulated scans, score it, and colour one: a few minutes.",
-        "gossamer demo --scan scan.bin",
+        "Train a sparse U-Net on simulated scans, score it, and look at what it sees.",
+        "gossamer demo --scan SCAN",
     ),
     "train": (
-        "Train a network on labelled scans: LAS or LAZ, SemanticKITTI, or simulated ones.",
-        "gossamer train --data tile.las --out runs/tile",
+        "Train on your labelled scans, or go on where a run was stopped.",
+        "gossamer train --data FOLDER --out runs/mine",
     ),
     "eval": (
-        "Score a trained network on scans that it has not seen.",
-        "gossamer eval --data tile.las --checkpoint runs/tile",
+        "Score a trained network, class by class.",
+        "gossamer eval --data FOLDER --checkpoint runs/mine",
     ),
     "predict": (
-        "Give every point of scans a class: labels, a picture, a page to turn and zoom.",
-        "gossamer predict scan.bin --checkpoint runs/demo --out predicted",
+        "Label scans with a trained network, and draw them.",
+        "gossamer predict SCAN --checkpoint runs/mine --out predictions",
     ),
-    "doctor": (
-        "Say what this machine has: versions, devices, backends, compiled kernels.",
-        "gossamer doctor --warm",
+    "explain": (
+        "Show a sparse convolution step by step, or a scan's rulebooks in figures.",
+        "gossamer explain --page explain.html",
     ),
     "bench": (
         "Measure this machine's kernels and networks beside those of other libraries.",
         "gossamer bench cpu --scan SCAN --channels 16 32 --json FILE",
+    ),
+    "doctor": (
+        "Say what this machine has: versions, devices, backends, compiled kernels.",
+        "gossamer doctor --warm",
     ),
 }
 
@@ -44,7 +48,7 @@ ABOUT = (
     "only where there are some."
 )
 
-MORE = "Each command explains itself: [cyan]gossamer doctor --help[/cyan]"
+MORE = "Each command explains itself: [cyan]gossamer train --help[/cyan]"
 
 # What a caller can cause, and every message of which says what to do about it.
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, NoBackendError)

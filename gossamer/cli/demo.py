@@ -14,7 +14,7 @@ from gossamer.datasets import Data, missing, synthetic
 from gossamer.point_cloud import PointCloud
 from gossamer.training import Run, Trained, checkpoint, evaluate, predict, recipes, resume
 
-TRAIN, HELD_OUT = 100, 8  # scans
+TRAIN, HELD_OUT = 150, 10  # scans
 
 
 def command(

@@ -58,7 +58,7 @@ def open_data(spec: str) -> Data:
         count = spec.removeprefix("synthetic:")
         if not count.isdecimal() or not int(count):
             raise ValueError(f"data is {spec!r}; {WANTED}")
-        return synthetic(int(count), validation=max(1, min(12, int(count) // 4)))
+        return synthetic(int(count), validation=max(1, min(10, int(count) // 4)))
     path = Path(spec)
     if (path / "sequences").is_dir():
         return semantic_kitti(path)

@@ -53,7 +53,7 @@ class SyntheticScans:
         return replace(simulate(seed, sensor).cloud, instances=None)
 
 
-def synthetic(train: int = 100, validation: int = 12, others: int = 0) -> Data:
+def synthetic(train: int = 150, validation: int = 10, others: int = 3) -> Data:
     """Simulated streets.
 
     Args:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gossamer.nn.activation import OnFeatures
+from gossamer.nn.batch_statistics import normalised, takes
 from gossamer.tensor import SparseTensor
 
 
@@ -11,15 +12,16 @@ class BatchNorm(nn.BatchNorm1d):
     """torch.nn.BatchNorm1d over the sites of the whole batch.
 
     With fewer than two sites there is no variance to learn from; then training normalises with the
-    running statistics and leaves them as they are, where torch.nn raises.
+    running statistics and leaves them as they are, where torch.nn raises. On the CPU the bits of
+    the result are the same for any number of threads, which torch.nn's are not.
     """
 
     def forward(self, input: SparseTensor | Tensor):
         """The same sites, every channel normalised."""
         if not isinstance(input, SparseTensor):
             return super().forward(input)
-        if _counts_sites(self, input.features):
-            return input.with_features(_normalised(self, input.features))
+        if takes(self, input.features):
+            return input.with_features(normalised(self, input.features))
         return input.with_features(super().forward(input.features))
 
 
@@ -32,8 +34,8 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
     def forward(self, x: SparseTensor | Tensor):
         """The same sites, every channel normalised."""
         alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
-        if alone and isinstance(x, SparseTensor) and _counts_sites(self, x.features):
-            return x.with_features(_normalised(self, x.features))
+        if alone and isinstance(x, SparseTensor) and takes(self, x.features):
+            return x.with_features(normalised(self, x.features))
         return super().forward(x)
 
     @classmethod
@@ -54,49 +56,6 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
         for name, child in module.named_children():
             module.add_module(name, cls.convert_sync_batchnorm(child, process_group))
         return module
-
-
-def _counts_sites(norm: nn.BatchNorm1d | nn.SyncBatchNorm, features: Tensor) -> bool:
-    """Whether torch's own batch norm would ask for two sites, or a graph for how many there are."""
-    learns = norm.training or norm.running_mean is None
-    return torch.compiler.is_compiling() or (learns and features.shape[0] < 2)
-
-
-def _normalised(norm: nn.BatchNorm1d | nn.SyncBatchNorm, features: Tensor) -> Tensor:
-    """Batch norm of `features` [N, C] without a branch on N."""
-    wide = features.float() if features.itemsize < 4 else features
-    mean, variance = _statistics(norm, wide)
-    y = (wide - mean) * (variance + norm.eps).rsqrt()
-    return (y if norm.weight is None else y * norm.weight + norm.bias).to(features.dtype)
-
-
-def _statistics(norm: nn.BatchNorm1d | nn.SyncBatchNorm, wide: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance to normalise with: those of `wide` where it has two sites or more."""
-    known = norm.running_mean, norm.running_var
-    if not norm.training and known[0] is not None and known[1] is not None:
-        return known[0], known[1]
-    count = wide.shape[0]
-    mean = wide.sum(0) / torch.sym_max(count, 1)
-    variance = (wide - mean).square().sum(0) / torch.sym_max(count, 1)
-    if known[0] is None or known[1] is None:
-        return mean, variance
-    enough = wide.new_full((), count, dtype=torch.float32) > 1
-    old = known[0].clone(), known[1].clone()
-    _learn(norm, mean.detach(), variance.detach() * count / torch.sym_max(count - 1, 1), enough)
-    return torch.where(enough, mean, old[0]), torch.where(enough, variance, old[1])
-
-
-def _learn(norm: nn.BatchNorm1d | nn.SyncBatchNorm, mean: Tensor, variance: Tensor, enough: Tensor):
-    """Move the running statistics towards these where there were enough sites."""
-    tracked, old_mean, old_variance = norm.num_batches_tracked, norm.running_mean, norm.running_var
-    if tracked is None or old_mean is None or old_variance is None:
-        return
-    tracked.add_(enough)
-    rate = norm.momentum
-    if rate is None:  # the mean over all batches
-        rate = 1 / tracked.clamp(min=1).to(mean.dtype)
-    old_mean.add_((mean - old_mean) * rate * enough)
-    old_variance.add_((variance - old_variance) * rate * enough)
 
 
 class LayerNorm(OnFeatures, nn.LayerNorm):

@@ -9,7 +9,7 @@ from gossamer.ops.conv import conv, conv_weight_grad
 from gossamer.ops.dispatch import use_backend
 from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, unique, unpack
 from gossamer.ops.points import interpolate, interpolation_dots, spread
-from gossamer.ops.pool import argmax, pool_sum
+from gossamer.ops.pool import argmax, column_dots, moments, pool_sum
 from gossamer.ops.rulebooks import match, transpose
 
 LINE = [-1, 0, 1]
@@ -63,6 +63,8 @@ def _pool(dtype: torch.dtype) -> None:
     x, pairs = torch.ones(3, 2, dtype=dtype), _pairs()
     pool_sum(x, pairs, [], 3)
     argmax(x, pairs, 3)
+    moments(x)
+    column_dots(x, x)
 
 
 def _points(dtype: torch.dtype) -> None:

@@ -40,21 +40,29 @@ def solved(who, problem: Problem) -> dict[str, torch.Tensor]:
     return work.values(work.run())
 
 
-@pytest.mark.parametrize("name", PEERS)
-@pytest.mark.parametrize("problem", problems(), ids=str)
+def what_it_has(name: str) -> list[Problem]:
+    if name == "spconv":
+        return problems()
+    peer = {"gather_mm": gather_mm, "dense": dense}[name]
+    return [p for p in problems() if p.case in peer.CASES and not peer.refuses(p)]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [(name, problem) for name in PEERS for problem in what_it_has(name)],
+    ids=str,
+)
 def test_a_peer_computes_what_gossamer_computes(name, problem):
     peers, missing = installed()
     if name not in peers:
         pytest.skip(next(note for note in missing if note.startswith(name)))
-    peer = peers[name]
-    if problem.case not in peer.CASES or peer.refuses(problem):
-        pytest.skip(f"{peer.NAME} does not have it")
-    check_agreement(name, solved(ours, problem), solved(peer, problem), TOLERANCE)
+    check_agreement(name, solved(ours, problem), solved(peers[name], problem), TOLERANCE)
 
 
 def test_operations_are_counted_by_pairs_and_channels():
-    pairs = len(solved(ours, problem("rulebook", "strided", "sorted"))["pairs"])
-    assert ours.cost(problem("rulebook", "strided", "sorted")) == (pairs, 0.0)
+    rulebook = problem("rulebook", "strided", "sorted", channels=0)
+    pairs = len(solved(ours, rulebook)["pairs"])
+    assert ours.cost(rulebook) == (pairs, 0.0)
     for case, times in (("forward", 1), ("forward+backward", 3)):
         found = ours.cost(problem(case, "strided", "sorted", 7))
         assert found == (pairs, times * 2.0 * pairs * 7 * 7)
@@ -78,7 +86,7 @@ def test_the_operations_of_a_network_are_those_of_its_layers():
     forward = problem("network forward", "second", "sorted")
     assert networks.cost(forward) == (total, 2.0 * products)
     step = problem("network step", "second", "sorted")
-    stem = int(len(solved(ours, replace(forward, case="rulebook", kind="submanifold"))["pairs"]))
+    stem = len(solved(ours, replace(forward, case="rulebook", kind="submanifold"))["pairs"])
     assert networks.cost(step) == (total, 6.0 * products - 2.0 * stem * 4 * 16)
 
 

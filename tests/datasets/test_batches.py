@@ -64,6 +64,19 @@ def test_hiding_leaves_the_height_alone():
     assert (hidden.features[:, 1] == 0).all()
 
 
+def test_rings_differ_in_brightness_by_one_offset_each_and_never_in_height():
+    before = PointCloud(
+        torch.rand(4000, 3) * 40 - 20, torch.zeros(4000, 2), ("height", "intensity")
+    )
+    how = Augmentation(turn=0, mirror=False, scale=0, drop=0, bands=0.5)
+    after = augment(before, how, np.random.default_rng(0))
+    assert (after.features[:, 0] == 0).all() and after.features.abs().max() <= 1
+    ring = (20 * before.positions[:, :2].norm(dim=1).clamp(min=1).log()).long()
+    for number in ring.unique():
+        assert len(after.features[ring == number, 1].unique()) == 1
+    assert len(after.features[:, 1].unique()) > 0.8 * len(ring.unique())
+
+
 def test_dropped_points_take_their_labels_along():
     numbered = cloud()
     numbered = PointCloud(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import gossamer
 from gossamer import Cross, Geometry, KeyRangeError, NoBackendError, use_backend
 from gossamer import nn as gnn
 from tests.scenes import scene
@@ -95,6 +96,16 @@ def test_a_bad_layer_is_an_error_that_says_what_came_and_what_was_wanted(backend
     act, error, words = LAYERS[name]
     with pytest.raises(error, match=re.compile(words, re.DOTALL)):
         act()
+
+
+def test_a_fused_network_does_not_drop_a_gradient_in_silence():
+    fused = gossamer.fuse(nn.Sequential(gnn.SubMConv2d(4, 6, 3), gnn.BatchNorm(6)).eval())
+    x = scene(2)
+    wants = x.with_features(x.features.requires_grad_())
+    with pytest.raises(ValueError, match=r"fused convolution has none.*torch.no_grad\(\)"):
+        fused(wants)
+    with torch.no_grad():
+        assert fused(wants).features.shape == (len(x), 6)
 
 
 def test_an_error_inside_a_model_names_the_layer():

@@ -8,6 +8,7 @@ from torch import nn
 
 from gossamer import SparseTensor
 from gossamer import nn as gnn
+from gossamer.ops.pool import moments
 from tests.scenes import scene
 
 EPS = torch.finfo(torch.float32).eps
@@ -25,17 +26,64 @@ def samples(x: SparseTensor) -> list[torch.Tensor]:
     return [x.features[x.sites.batch == b].mT.unsqueeze(0) for b in range(x.batch_size)]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_batch_norm_is_that_of_torch_with_the_same_running_statistics(train, momentum):
+def test_batch_norm_is_that_of_torch_with_the_same_running_statistics(
+    backend, train, momentum, dtype
+):
     ours, theirs = (
         with_affine(norm(6, momentum=momentum)).train(train)
         for norm in (gnn.BatchNorm, nn.BatchNorm1d)
     )
+    if dtype == torch.float64:
+        ours, theirs = ours.double(), theirs.double()
+    # Numbers of unit size around 3, a few hundred of them.
+    eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
+    within = {"rtol": 0, "atol": 300 * eps}
     for seed in range(3):
-        x = scene(channels=6, seed=seed)
-        assert torch.equal(ours(x).features, theirs(x.features))
-    assert_same_state(ours, theirs)
+        x = scene(3, 200, 6, side=9, seed=seed, dtype=dtype)
+        leaf, other = ((x.features + 3).requires_grad_() for _ in range(2))
+        y, expected = ours(x.with_features(leaf)).features, theirs(other)
+        assert y.dtype == dtype
+        rounded = {"rtol": 0, "atol": 300 * eps + 8 * torch.finfo(dtype).eps}
+        torch.testing.assert_close(y, expected, **rounded)
+        cotangent = torch.randn_like(y)
+        y.backward(cotangent)
+        expected.backward(cotangent)
+        torch.testing.assert_close(leaf.grad, other.grad, **rounded)
+    for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
+        scaled = {"rtol": 0, "atol": 3 * 200 * rounded["atol"]}
+        torch.testing.assert_close(mine.grad, yours.grad, **scaled)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value, **within)
+
+
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"track_running_stats": False}])
+@pytest.mark.parametrize("sites", [2, 9])
+def test_batch_norm_has_true_gradients_of_first_and_second_order(backend, options, sites):
+    x = scene(2, sites, 3, dtype=torch.float64)
+    layer = with_affine(gnn.BatchNorm(3, **options).double())
+    inputs = [x.features.clone().requires_grad_(), *layer.parameters()]
+
+    def run(features, *affine):
+        named = dict(zip(("weight", "bias"), affine, strict=False))
+        moved = (x.with_features(features),)
+        return torch.func.functional_call(layer, named, moved).features
+
+    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradgradcheck(run, inputs)
+
+
+@pytest.mark.parametrize("offset", [0, 1e3])
+def test_a_variance_is_not_lost_beside_a_large_mean(backend, offset):
+    x = torch.randn(20_000, 3, dtype=torch.float64)
+    narrow = (x + offset).float()
+    mean, variance = moments(narrow)
+    torch.testing.assert_close(mean.double(), narrow.double().mean(0), rtol=4 * EPS, atol=4 * EPS)
+    exact = narrow.double().var(0, unbiased=False)
+    torch.testing.assert_close(variance.double(), exact, rtol=128 * EPS * max(1, offset), atol=0)
 
 
 def assert_same_state(ours: nn.Module, theirs: nn.Module) -> None:
@@ -76,7 +124,7 @@ def test_without_running_statistics_one_site_is_its_own_mean(norm, train):
     expected = nn.functional.batch_norm(
         x.features, None, None, layer.weight, layer.bias, training=True
     )
-    assert torch.equal(layer(x).features, expected)
+    torch.testing.assert_close(layer(x).features, expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"affine": False}, {"track_running_stats": False}])

@@ -38,6 +38,8 @@ def conv_arguments(sites: Coords, geometry: Geometry, requires_grad: bool) -> di
         "conv_weight_grad": (x, features(rows, 6), *lists, 2),
         "pool_sum": (x, *lists, rows),
         "argmax": (x.detach(), lists[0], rows),
+        "moments": (x,),
+        "column_dots": (x, features(rulebook.inputs, 4)),
     }
 
 
