@@ -40,7 +40,10 @@ def claim(folder: Path) -> None:
 
 @contextmanager
 def watching(console: Console) -> Iterator[Watch]:
-    """A progress bar for each stage of a run."""
+    """A progress bar for each stage of a run; in a log, a line a tenth of it."""
+    if not console.is_terminal:
+        yield lambda progress: _tell(console, progress)
+        return
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(),
@@ -56,10 +59,19 @@ def watching(console: Console) -> Iterator[Watch]:
             stage, total = progress.stage, progress.total
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total, note="")
-            loss = "" if math.isnan(progress.loss) else f"loss {progress.loss:.3f}"
-            bars.update(tasks[stage], completed=progress.done, note=loss)
+            bars.update(tasks[stage], completed=progress.done, note=_loss(progress))
 
         yield watch
+
+
+def _tell(console: Console, progress: training.Progress) -> None:
+    tenth = -(-progress.total // 10)
+    if not progress.done % tenth or progress.done == progress.total:
+        console.print(f"{progress.stage} {progress.done}/{progress.total} {_loss(progress)}")
+
+
+def _loss(progress: training.Progress) -> str:
+    return "" if math.isnan(progress.loss) else f"loss {progress.loss:.3f}"
 
 
 def as_stage(watch: Watch, stage: str) -> Callable[[int, int], None]:
