@@ -63,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: the words after `gossamer`. Default: those of this process.
     """
+    # Before torch is loaded: on a machine that is busy with something else, threads that spin while
+    # they wait for one another take the very cores that they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
