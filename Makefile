@@ -34,7 +34,7 @@ format: $(INSTALLED) ## put the code into the form that `make test` wants
 	$(BIN)/ruff format
 
 bench: $(VENV)/.installed-bench ## measure this machine beside the peers; results go to benchmarks/
-	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+	$(BIN)/gossamer bench cpu --json benchmarks/cpu.json --plot benchmarks/cpu.png
 
 clean: ## forget .venv and what the tools cached
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from gossamer.models.minkunet import MinkUNet
 from gossamer.models.second import SECONDEncoder
 from gossamer.nn.activation import Linear
 from gossamer.nn.conv import SparseConvolution
+from gossamer.nn.fuse import fuse
 from gossamer.nn.norm import BatchNorm
 from gossamer.tensor import SparseTensor
 
@@ -24,7 +26,7 @@ class Network:
     """A network of one library.
 
     Args:
-        module: its layers; a state_dict has the keys of gossamer's own network.
+        module: its layers.
         call: from features [N, NETWORK_INPUTS] to scores [N, CLASSES], both in the order of the
             scene, or to a bird's-eye view.
         native: brings a tensor shaped like one of the parameters into gossamer's layout.
@@ -35,7 +37,7 @@ class Network:
     native: Callable[[Tensor], Tensor]
 
 
-def build(problem: Problem) -> Network:
+def build(problem: Problem) -> nn.Module:
     """The network of gossamer for a problem, with the same weights and statistics at every call.
 
     The statistics of its batch norms are those of the scene. Without them the deep layers of a
@@ -49,16 +51,17 @@ def build(problem: Problem) -> Network:
             if minkunet
             else SECONDEncoder(NETWORK_INPUTS)
         )
-    scene = problem.scene
-
-    def call(features: Tensor) -> Tensor:
-        y = module(SparseTensor(features, scene.coords, scene.spatial_shape, 1))
-        return y.given_order() if isinstance(y, SparseTensor) else y
-
     # In float64, so that rounding leaves them the same for any number of threads.
-    module.double()
-    _learn_statistics(module, lambda: call(problem.features().double()))
-    return Network(module.to(problem.dtype), call, lambda tensor: tensor)
+    _learn_statistics(module.double(), problem)
+    return module.to(problem.dtype)
+
+
+def network(problem: Problem) -> Network:
+    """The network of gossamer on the voxels of a problem; fused, as for inference, in a forward."""
+    module = build(problem)
+    if problem.case == "network forward":
+        module = fuse(module)
+    return Network(module, partial(_scores, module, problem), lambda tensor: tensor)
 
 
 def network_work(problem: Problem, network: Network) -> Work:
@@ -99,25 +102,30 @@ def cost(problem: Problem) -> tuple[int, float]:
         elif isinstance(module, Linear):
             products.append(len(inputs[0]) * module.in_features * module.out_features)
 
-    network = build(problem)
-    network.module.eval()
-    for module in network.module.modules():
+    network = build(problem).eval()
+    for module in network.modules():
         module.register_forward_pre_hook(count)
     with torch.no_grad():
-        network.call(problem.features())
+        _scores(network, problem, problem.features())
     flops = 2.0 * sum(products)
     if problem.case == "network step":
         flops = 3 * flops - 2.0 * products[0]
     return sum(pairs), flops
 
 
-def _learn_statistics(module: nn.Module, forward: Callable[[], object]) -> None:
+def _scores(module: nn.Module, problem: Problem, features: Tensor) -> Tensor:
+    scene = problem.scene
+    y = module(SparseTensor(features, scene.coords, scene.spatial_shape, 1))
+    return y.given_order() if isinstance(y, SparseTensor) else y
+
+
+def _learn_statistics(module: nn.Module, problem: Problem) -> None:
     norms = [norm for norm in module.modules() if isinstance(norm, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        forward()
+        _scores(module, problem, problem.features().double())
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

@@ -1,5 +1,7 @@
 """gossamer's own answers: what its users call, module and value checks included.
 
+A network's forward pass is that of `gossamer.fuse`, since that is how it is used for inference.
+
 Where rows come shuffled, gossamer keeps its sites in key order, so the time includes bringing the
 features there and the result back.
 """
@@ -22,7 +24,7 @@ def work(problem: Problem) -> Work:
     if problem.case == "rulebook":
         return _rulebook(problem)
     if problem.case.startswith("network"):
-        return networks.network_work(problem, networks.build(problem))
+        return networks.network_work(problem, networks.network(problem))
     return _layer(problem)
 
 

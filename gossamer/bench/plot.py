@@ -109,7 +109,9 @@ def _bars(axes: Any, rows: list[Row]) -> None:
     names = [f"{row.kind}, {row.case}\n{row.order} rows" for row in rows]
     shades = [QUIET if row.order == "shuffled" else COLOURS["submanifold"] for row in rows]
     bars = axes.barh(names, [row.ratio for row in rows], color=shades)
-    labels = [f" {row.ratio:.1f}x, {row.ours_ms:.3g} ms" for row in rows]
+    labels = [
+        f" {row.ratio:.1f}x, {row.ours_ms:.{1 if row.ours_ms < 100 else 0}f} ms" for row in rows
+    ]
     axes.bar_label(bars, labels=labels, fontsize=8)
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()

@@ -1,17 +1,21 @@
 """`gossamer bench`: this machine's figures, beside those of every other library installed."""
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperCommand
 
-from gossamer.bench.apart import measure_apart
 from gossamer.bench.cases import CASES
 from gossamer.bench.plan import Plan
 from gossamer.bench.plot import check_plot, save_plot
 from gossamer.bench.report import check_writable, show, write_json
+from gossamer.bench.results import Results
+from gossamer.bench.run import measure
 
 group = typer.Typer(no_args_is_help=True)
 
@@ -79,9 +83,29 @@ def command(
             check_writable(path)
     if plot is not None:
         check_plot(plot)
-    results = measure_apart(plan)
+    results = _measured(plan)
     show(Console(), results)
     if json is not None:
         write_json(json, results)
     if plot is not None:
         save_plot(plot, results)
+
+
+def _measured(plan: Plan) -> Results:
+    """The results of a plan, with a progress bar on stderr."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    errors = Console(stderr=True)
+    with (
+        warnings.catch_warnings(),
+        Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress,
+    ):
+        # That a peer uses torch in an outdated way is no news to whoever measures.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.fx").setLevel(logging.ERROR)
+        task = progress.add_task("reading the scan", total=None)
+        return measure(
+            plan,
+            lambda what, done, total: progress.update(
+                task, description=what, completed=done, total=total
+            ),
+        )

@@ -1,7 +1,7 @@
 """Airborne and terrestrial scans with classes, some blocks of each held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -57,7 +57,7 @@ class Tiles:
 
 
 def las(path: Path) -> Data:
-    """A file, or all files of a folder, a quarter of the blocks of each held out.
+    """A file, or all files of a folder; of a quarter of the blocks of each the labels are held out.
 
     Args:
         path: a .las or .laz file with classes, or a folder of them.
@@ -79,8 +79,10 @@ def las(path: Path) -> Data:
         if not 0 < int(blocks.held_out.sum()) < len(cloud):
             raise FormatError(f"{file} has {len(cloud)} points in one place; wanted some to divide")
         lines += [f"{file.name}: {blocks.describe()}", *blocks.drawn()]
-        train += tiles(cloud[~blocks.held_out])
-        validation += tiles(cloud[blocks.held_out])
+        # Both see all points, because a block cut out of its surroundings looks like nothing that
+        # is ever predicted; what is held out is the labels.
+        train += tiles(_judged(cloud, ~blocks.held_out))
+        validation += tiles(_judged(cloud, blocks.held_out))
     return Data(
         kind="las",
         train=Tiles(tuple(train)),
@@ -92,6 +94,12 @@ def las(path: Path) -> Data:
         spacing=_spacing(clouds),
         channels=available(clouds),
     )
+
+
+def _judged(cloud: PointCloud, where: Tensor) -> PointCloud:
+    """The same points, without the labels of those that `where` [P] bool leaves out."""
+    assert cloud.labels is not None
+    return replace(cloud, labels=torch.where(where, cloud.labels, -1))
 
 
 def _files(path: Path) -> list[Path]:

@@ -113,10 +113,11 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str | 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and a JSON value into one file, whole or not at all."""
-    save_file = _safetensors("safetensors.torch").save_file
-    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    save = _safetensors("safetensors.torch").save
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with written_beside(path) as unfinished:
-        save_file(whole, str(unfinished), {KEY: json.dumps(about)})
+        # Not safetensors' own save_file, which makes a file that only its owner may read.
+        unfinished.write_bytes(save(whole, {KEY: json.dumps(about)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from gossamer.bench.apart import in_fresh_process
 from gossamer.bench.plan import Plan
 from gossamer.cli import bench, main
 from tests.bench.clouds import scan_file
@@ -25,11 +24,11 @@ def plans(monkeypatch) -> list[Plan]:
     """The plans that were asked for, none of them run."""
     asked: list[Plan] = []
 
-    def note(plan: Plan):
+    def note(plan: Plan, report):
         asked.append(plan)
         raise ValueError("only asked")
 
-    monkeypatch.setattr(bench, "measure_apart", note)
+    monkeypatch.setattr(bench, "measure", note)
     return asked
 
 
@@ -98,18 +97,8 @@ def test_a_small_run_from_the_command_to_its_files(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_that_is_no_scan_is_told_from_the_measuring_process(capsys, tmp_path):
+def test_a_file_that_is_no_scan_is_told(capsys, tmp_path):
     broken = tmp_path / "broken.npz"
     broken.write_bytes(b"nothing of the kind")
     code, _, err = told_by(capsys, "cpu", "--scan", str(broken), "--threads", "1")
     assert code == 2 and "broken.npz" in err and "Traceback" not in err
-
-
-def test_the_measuring_process_waits_without_spinning(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert in_fresh_process(os.getenv, "OMP_WAIT_POLICY") == "passive"
-
-
-def test_a_measuring_process_that_is_killed_is_told():
-    with pytest.raises(RuntimeError, match="the measuring process was killed"):
-        in_fresh_process(os.abort)

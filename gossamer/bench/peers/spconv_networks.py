@@ -19,7 +19,7 @@ def network(problem: Problem) -> Network:
     module, scene = MinkUNet() if minkunet else SECONDEncoder(), problem.scene
     module.to(problem.dtype)
     state = module.state_dict()
-    ours = build(problem).module.state_dict()
+    ours = build(problem).state_dict()
     module.load_state_dict({name: to_spconv(ours[name], state[name].shape) for name in state})
 
     def call(features: Tensor) -> Tensor:
