@@ -73,7 +73,7 @@ class SparseTensor:
                     "device; move one of them with .to()"
                 )
             coords, order = Coords.of(coords, spatial_shape, batch_size, stride)
-            features = features if order is None else features[order]
+            features = features if order is None else features.index_select(0, order)
         elif features.shape[0] != len(coords):
             raise ValueError(
                 f"features has {features.shape[0]} rows; wanted {len(coords)}, one a site"
@@ -138,7 +138,11 @@ class SparseTensor:
 
     def given_order(self) -> Tensor:
         """[N, C]: the features in the order of the rows the sites were made from."""
-        return self.features if self.sites.given is None else self.features[self.sites.given]
+        return (
+            self.features
+            if self.sites.given is None
+            else self.features.index_select(0, self.sites.given)
+        )
 
     def to(self, target: torch.device | torch.dtype | str) -> "SparseTensor":
         """The same tensor on another device, or with features of another dtype."""
