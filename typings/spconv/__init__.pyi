@@ -1,0 +1,4 @@
+# spconv carries annotations that its own examples do not obey.
+from typing import Any
+
+def __getattr__(name: str) -> Any: ...
