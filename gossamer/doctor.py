@@ -15,7 +15,7 @@ import numba
 import numpy
 import torch
 
-from gossamer.ops.conv.microkernel import Machine
+from gossamer.ops.conv.emitter import Machine
 from gossamer.version import __version__
 
 COMPILED = ("*.nbi", "*.nbc")

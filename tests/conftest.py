@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import gossamer.ops.conv.numba
 from gossamer.ops.dispatch import use_backend
 
 # The same examples in every run: a failure is a change of the code and never of the dice.
@@ -23,7 +24,12 @@ settings.register_profile(
 )
 settings.load_profile("laws")
 
-ALLOCATORS = [(torch.Tensor, "new_empty"), (torch, "empty"), (torch, "empty_like")]
+ALLOCATORS = [
+    (torch.Tensor, "new_empty"),
+    (torch, "empty"),
+    (torch, "empty_like"),
+    (gossamer.ops.conv.numba, "fresh"),
+]
 
 
 def poisoned(allocate):

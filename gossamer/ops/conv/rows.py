@@ -1,0 +1,102 @@
+"""Output rows, tile by tile: y[output] += x[input] @ w[tap] over the pairs of every slot."""
+
+from numba import njit
+
+from gossamer.ops.arrays import CACHE_LINE
+from gossamer.ops.conv.emitter import HOST
+from gossamer.ops.conv.epilogue import finish
+from gossamer.ops.conv.microkernel import Block, emit_prefetch, emit_rows, kernel
+from gossamer.ops.rulebooks import TILE
+
+VECTOR = HOST.vector_bytes
+# How many pairs before its turn a row is asked for: gathered rows come from the last-level cache or
+# further, and that many blocks of arithmetic cover the wait.
+AHEAD = 24
+
+
+def _multiplying(block: Block):
+    """All pairs of a slot against one block of columns, as many rows at a time as the block has.
+
+    The functions made here are compiled into the kernels that call them, so these alone are cached.
+    """
+    most, rest = block.rows, block.rest.rows
+    many, few = kernel(emit_rows, block), kernel(emit_rows, block.rest)
+    fetch_many, fetch_few = kernel(emit_prefetch, block), kernel(emit_prefetch, block.rest)
+
+    @njit(nogil=True)
+    def multiply(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, lanes):
+        ldx, p = x.shape[1], 0
+        lines = (c_in * x.itemsize + CACHE_LINE - 1) // CACHE_LINE
+        while p + most <= pairs:
+            if p + AHEAD + most <= known:
+                fetch_many(x, xs, ins + 4 * (p + AHEAD), ldx, lines)
+            many(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes, most)
+            p += most
+        while p < pairs:
+            if p + AHEAD + rest <= known:
+                fetch_few(x, xs, ins + 4 * (p + AHEAD), ldx, lines)
+            count = min(rest, pairs - p)
+            few(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes, count)
+            p += rest
+
+    return multiply
+
+
+WIDE, MEDIUM, NARROW = Block.sizes(HOST)
+WIDE_VECTORS, MEDIUM_VECTORS = WIDE.vectors, MEDIUM.vectors
+_wide, _medium, _narrow = _multiplying(WIDE), _multiplying(MEDIUM), _multiplying(NARROW)
+
+
+@njit(nogil=True, cache=True)
+def conv_rows(
+    x,
+    w,
+    y,
+    inputs,
+    outputs,
+    starts,
+    taps,
+    first_tile,
+    last_tile,
+    groups,
+    scale,
+    shift,
+    residual,
+    slope,
+):
+    slots, c_in, c_out = taps.size, w.shape[1], w.shape[2]
+    columns = c_out // groups
+    itemsize = y.itemsize
+    lanes = VECTOR // itemsize
+    for tile in range(first_tile, last_tile):
+        for row in range(tile * TILE, min(y.shape[0], tile * TILE + TILE)):
+            for c in range(c_out):
+                y[row, c] = 0
+        for j in range(slots):
+            begin = starts[tile * slots + j]
+            pairs = starts[tile * slots + j + 1] - begin
+            if pairs == 0:
+                continue
+            ins = inputs.ctypes.data + 4 * begin
+            outs = outputs.ctypes.data + 4 * begin
+            for group in range(groups):
+                xs = x.ctypes.data + group * c_in * itemsize
+                c = group * columns
+                last = c + columns
+                # Only the first block of columns has to wait for rows, and looks past its slot.
+                known = inputs.size - begin
+                while c < last:
+                    ws = w.ctypes.data + (taps[j] * c_in * c_out + c) * itemsize
+                    ys = y.ctypes.data + c * itemsize
+                    left = last - c
+                    if left >= WIDE_VECTORS * lanes:
+                        _wide(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, 0)
+                        c += WIDE_VECTORS * lanes
+                    elif left >= MEDIUM_VECTORS * lanes:
+                        _medium(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, 0)
+                        c += MEDIUM_VECTORS * lanes
+                    else:
+                        _narrow(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, left)
+                        c += lanes
+                    known = 0
+        finish(y, tile, scale, shift, residual, slope)
