@@ -1,9 +1,41 @@
 """Depthwise convolution: a product for each number read, so memory decides and not arithmetic."""
 
+from collections.abc import Callable
+
 from numba import njit
 
 from gossamer.ops.conv.epilogue import finish
+from gossamer.ops.conv.microkernel import Block, emit_depthwise, emit_depthwise_outer, kernel
+from gossamer.ops.conv.rows import AHEAD, VECTOR
 from gossamer.ops.rulebooks import TILE
+
+WIDE, NARROW = Block(1, 4), Block(1, 1, masked=True)
+WIDE_VECTORS = WIDE.vectors
+
+
+def _over_columns(body: Callable):
+    """The pairs of a slot, for all columns, a block of them at a time."""
+    wide, narrow = kernel(body, WIDE), kernel(body, NARROW)
+
+    @njit(nogil=True)
+    def over_columns(x, ins, w, other, outs, pairs, known):
+        columns, size = x.shape[1], x.itemsize
+        lanes, c = VECTOR // size, 0
+        ahead = AHEAD if pairs + AHEAD <= known else 0
+        while c < columns:
+            xs, ws = x.ctypes.data + c * size, w.ctypes.data + c * size
+            ys, left = other.ctypes.data + c * size, columns - c
+            if left >= WIDE_VECTORS * lanes:
+                wide(x, xs, ins, ws, ys, outs, pairs, columns, columns, 0, ahead)
+                c += WIDE_VECTORS * lanes
+            else:
+                narrow(x, xs, ins, ws, ys, outs, pairs, columns, columns, left, ahead)
+                c += lanes
+
+    return over_columns
+
+
+_multiply, _accumulate = _over_columns(emit_depthwise), _over_columns(emit_depthwise_outer)
 
 
 @njit(nogil=True, cache=True)
@@ -27,11 +59,11 @@ def conv_depthwise(
     for tile in range(first_tile, last_tile):
         y[tile * TILE : tile * TILE + TILE] = 0
         for j in range(slots):
-            tap = taps[j]
-            for p in range(starts[tile * slots + j], starts[tile * slots + j + 1]):
-                source, target = inputs[p], outputs[p]
-                for c in range(groups):
-                    y[target, c] += x[source, c] * w[tap, 0, c]
+            begin = starts[tile * slots + j]
+            pairs = starts[tile * slots + j + 1] - begin
+            if pairs:
+                ins, outs = inputs.ctypes.data + 4 * begin, outputs.ctypes.data + 4 * begin
+                _multiply(x, ins, w[taps[j], 0], y, outs, pairs, inputs.size - begin)
         finish(y, tile, scale, shift, residual, slope)
 
 
@@ -40,8 +72,8 @@ def weight_grad_depthwise(x, g, w, inputs, outputs, starts, taps, first_tile, la
     slots = taps.size
     for tile in range(first_tile, last_tile):
         for j in range(slots):
-            tap = taps[j]
-            for p in range(starts[tile * slots + j], starts[tile * slots + j + 1]):
-                source, target = inputs[p], outputs[p]
-                for c in range(groups):
-                    w[tap, 0, c] += x[source, c] * g[target, c]
+            begin = starts[tile * slots + j]
+            pairs = starts[tile * slots + j + 1] - begin
+            if pairs:
+                ins, outs = inputs.ctypes.data + 4 * begin, outputs.ctypes.data + 4 * begin
+                _accumulate(x, ins, w[taps[j], 0], g, outs, pairs, inputs.size - begin)

@@ -71,8 +71,9 @@ class Emitter:
         return b.shuffle_vector(first, undefined, zeros)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a * b + c, in one step where the machine has one."""
         kinds = [self.vector] * 3
-        return self._call(f"llvm.fma.{self.suffix}", self.vector, kinds, [a, b, c])
+        return self._call(f"llvm.fmuladd.{self.suffix}", self.vector, kinds, [a, b, c])
 
     def load(self, address: ir.Value, vector: int) -> ir.Value:
         pointer = self._vector_pointer(address, vector)
@@ -110,6 +111,10 @@ class Emitter:
         """The address of element `index` of the floats at `base`."""
         b = self.builder
         return b.add(base, b.mul(index, ir.Constant(I64, self.bytes)))
+
+    def row_of(self, base: ir.Value, rows: ir.Value, position: ir.Value, ld: ir.Value) -> ir.Value:
+        """The address of row rows[position] of the array at `base`, whose rows lie `ld` apart."""
+        return self.element(base, self.builder.mul(self.index_at(rows, position), ld))
 
     def scalar_at(self, address: ir.Value) -> ir.Value:
         """The float at `address`, in every lane."""

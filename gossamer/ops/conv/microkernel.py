@@ -19,6 +19,8 @@ from gossamer.ops.conv.emitter import I64, Emitter, Loop, Machine
 
 # Two multiply-adds start in a cycle and each takes four: fewer sums than this leave gaps.
 SUMS_IN_FLIGHT = 8
+# Of one row, so that its sum is not a single long chain; the next row's overlap with it.
+CHAINS = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class Block:
     def sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
         """The wide, medium and narrow block that fill the registers but for the operands."""
         rows = (6, 12, 12) if machine.registers == 32 else (3, 6, 6)
+        return cls(rows[0], 4), cls(rows[1], 2), cls(rows[2], 1, masked=True)
+
+    @classmethod
+    def panel(cls, machine: Machine) -> "Block":
+        """Weights that stay in half of the registers."""
+        return cls(machine.registers // 2, 1, masked=True)
+
+    @classmethod
+    def outer_sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
+        """The same for the weight gradient, with rows that often divide the number of channels."""
+        rows = (6, 8, 16) if machine.registers == 32 else (3, 6, 8)
         return cls(rows[0], 4), cls(rows[1], 2), cls(rows[2], 1, masked=True)
 
     @property
@@ -77,8 +90,8 @@ def emit_rows(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
     if block.masked:
         emit.keep_lanes(lanes)
     pair, safe = block.places(emit, count)
-    source = [emit.element(x, builder.mul(emit.index_at(inputs, i), ldx)) for i in pair]
-    target = safe([emit.element(y, builder.mul(emit.index_at(outputs, i), ldy)) for i in pair])
+    source = [emit.row_of(x, inputs, i, ldx) for i in pair]
+    target = safe([emit.row_of(y, outputs, i, ldy) for i in pair])
     zero = ir.Constant(emit.vector, [0.0] * emit.lanes)
     loop = Loop(emit, c_in, [zero] * (block.rows * block.vectors))
     panel = emit.element(w, builder.mul(loop.index, ldw))
@@ -95,6 +108,45 @@ def emit_rows(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
             emit.store(total, target[i], v)
 
 
+def emit_panel(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
+    """IR of y[outputs[p], :] += x[inputs[p], :] @ w for all pairs p, `block.rows` rows of w.
+
+    The panel of weights stays in registers, so pairs need not come in blocks. Where there is one
+    vector of columns that beats `emit_rows`, which has little to do between reading its rows and
+    writing its results.
+
+    Args:
+        emit: where to.
+        block: rows of w and columns.
+        arguments: x, inputs, w, y, outputs, pairs, ldx, ldw, ldy, lanes, as in `emit_rows`; then
+            ahead, known: row inputs[p + ahead] is asked for, or the last of `known` ones.
+    """
+    x, inputs, w, y, outputs, pairs, ldx, ldw, ldy, lanes, ahead, known = arguments
+    b = emit.builder
+    if block.masked:
+        emit.keep_lanes(lanes)
+    row = [ir.Constant(I64, i) for i in range(block.rows)]
+    weights = [emit.load(emit.element(w, b.mul(i, ldw)), 0) for i in row]
+    last = b.sub(known, ir.Constant(I64, 1))
+    loop = Loop(emit, pairs, [])
+    later = b.add(loop.index, ahead)
+    later = b.select(b.icmp_signed("<", later, last), later, last)
+    emit.prefetch(emit.row_of(x, inputs, later, ldx))
+    source = emit.row_of(x, inputs, loop.index, ldx)
+    target = emit.row_of(y, outputs, loop.index, ldy)
+    sums = [emit.load(target, 0)]
+    for i in range(block.rows):
+        value = emit.scalar_at(emit.element(source, row[i]))
+        if len(sums) < CHAINS:
+            sums.append(b.fmul(value, weights[i]))
+        else:
+            sums.append(emit.fma(value, weights[i], sums.pop(0)))
+    while len(sums) > 1:
+        sums.append(b.fadd(sums.pop(0), sums.pop(0)))
+    emit.store(sums[0], target, 0)
+    loop.close([])
+
+
 def emit_outer(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
     """IR of w[i, :] += sum over pairs of x[input, i] * g[output, :], for `block.rows` rows i of w.
 
@@ -102,10 +154,11 @@ def emit_outer(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
         emit: where to.
         block: rows and columns.
         arguments: x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes, count, as in `emit_rows`,
-            `count` being how many rows of w a partial block has; then ahead, wanted, lda: for every
-            pair p one cache line is asked for, the first of row wanted[p] of the array at `ahead`.
+            `count` being how many rows of w a partial block has; then x_line, g_line, ahead: for
+            every pair p a cache line of the rows of pair p + ahead is asked for, as if x and g
+            began at these addresses.
     """
-    x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes, count, ahead, wanted, lda = arguments
+    x, inputs, g, outputs, w, pairs, ldx, ldg, ldw, lanes, count, x_line, g_line, ahead = arguments
     builder, rows, vectors = emit.builder, range(block.rows), range(block.vectors)
     if block.masked:
         emit.keep_lanes(lanes)
@@ -113,10 +166,12 @@ def emit_outer(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
     target = safe([emit.element(w, builder.mul(i, ldw)) for i in row])
     before = [emit.load(target[i], v) for i in rows for v in vectors]
     loop = Loop(emit, pairs, before)
-    source = emit.element(x, builder.mul(emit.index_at(inputs, loop.index), ldx))
-    other = emit.element(g, builder.mul(emit.index_at(outputs, loop.index), ldg))
+    source = emit.row_of(x, inputs, loop.index, ldx)
+    other = emit.row_of(g, outputs, loop.index, ldg)
     columns = [emit.load(other, v) for v in vectors]
-    emit.prefetch(emit.element(ahead, builder.mul(emit.index_at(wanted, loop.index), lda)))
+    later = builder.add(loop.index, ahead)
+    emit.prefetch(emit.row_of(x_line, inputs, later, ldx))
+    emit.prefetch(emit.row_of(g_line, outputs, later, ldg))
     sums = []
     for i in rows:
         value = emit.scalar_at(emit.element(source, row[i]))
@@ -126,6 +181,51 @@ def emit_outer(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
     for i in rows:
         for v in vectors:
             emit.store(sums[i * block.vectors + v], target[i], v)
+
+
+def emit_depthwise(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
+    """IR of y[outputs[p], :] += x[inputs[p], :] * w for all pairs p.
+
+    Args:
+        emit: where to.
+        block: columns; the weights of one row stay in registers.
+        arguments: x, inputs, w, y, outputs, pairs, ldx, ldy, lanes, as in `emit_rows`; then ahead:
+            the row of pair p + ahead is asked for.
+    """
+    x, inputs, w, y, outputs, pairs, ldx, ldy, lanes, ahead = arguments
+    vectors = range(block.vectors)
+    if block.masked:
+        emit.keep_lanes(lanes)
+    weights = [emit.load(w, v) for v in vectors]
+    loop = Loop(emit, pairs, [])
+    source = emit.row_of(x, inputs, loop.index, ldx)
+    target = emit.row_of(y, outputs, loop.index, ldy)
+    emit.prefetch(emit.row_of(x, inputs, emit.builder.add(loop.index, ahead), ldx))
+    for v in vectors:
+        emit.store(emit.fma(emit.load(source, v), weights[v], emit.load(target, v)), target, v)
+    loop.close([])
+
+
+def emit_depthwise_outer(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
+    """IR of w += sum over pairs p of x[inputs[p], :] * g[outputs[p], :].
+
+    Args:
+        emit: where to.
+        block: columns.
+        arguments: x, inputs, w, g, outputs, pairs, ldx, ldg, lanes, ahead, as in `emit_depthwise`.
+    """
+    x, inputs, w, g, outputs, pairs, ldx, ldg, lanes, ahead = arguments
+    vectors = range(block.vectors)
+    if block.masked:
+        emit.keep_lanes(lanes)
+    loop = Loop(emit, pairs, [emit.load(w, v) for v in vectors])
+    source = emit.row_of(x, inputs, loop.index, ldx)
+    other = emit.row_of(g, outputs, loop.index, ldg)
+    emit.prefetch(emit.row_of(x, inputs, emit.builder.add(loop.index, ahead), ldx))
+    sums = [emit.fma(emit.load(source, v), emit.load(other, v), loop.carried[v]) for v in vectors]
+    loop.close(sums)
+    for v in vectors:
+        emit.store(sums[v], w, v)
 
 
 def emit_prefetch(emit: Emitter, block: Block, arguments: list[ir.Value]) -> None:
@@ -139,7 +239,7 @@ def emit_prefetch(emit: Emitter, block: Block, arguments: list[ir.Value]) -> Non
     x, inputs, ldx, lines = arguments
     b = emit.builder
     pair = [ir.Constant(I64, i) for i in range(block.rows)]
-    source = [emit.element(x, b.mul(emit.index_at(inputs, i), ldx)) for i in pair]
+    source = [emit.row_of(x, inputs, i, ldx) for i in pair]
     loop = Loop(emit, lines, [])
     for row in source:
         emit.prefetch(b.add(row, b.shl(loop.index, ir.Constant(I64, 6))))

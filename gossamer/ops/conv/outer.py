@@ -3,8 +3,9 @@
 from numba import njit
 
 from gossamer.ops.arrays import CACHE_LINE
+from gossamer.ops.conv.emitter import HOST
 from gossamer.ops.conv.microkernel import Block, emit_outer, kernel
-from gossamer.ops.conv.rows import MEDIUM, MEDIUM_VECTORS, NARROW, VECTOR, WIDE, WIDE_VECTORS
+from gossamer.ops.conv.rows import MEDIUM_VECTORS, VECTOR, WIDE_VECTORS
 
 # Rows of x and g that fit into the first-level cache beside the weights being summed: every block
 # of the weight reads them anew.
@@ -15,34 +16,30 @@ FEWEST_PAIRS = 16
 def _accumulating(block: Block):
     """One tap's weight gradient from some pairs, as many rows at a time as the block has.
 
-    Each pass over the pairs asks for one cache line of every row that the next pairs will need:
-    first those of x, then those of g. It returns how many passes there were so far.
+    Each pass over the pairs asks for one cache line of every row that lies `ahead` pairs behind.
+    It returns how many passes there were so far.
     """
     most, rest = block.rows, block.rest.rows
     many, few = kernel(emit_outer, block), kernel(emit_outer, block.rest)
 
     @njit(nogil=True)
-    def accumulate(x, g, xs, gs, ws, ins, outs, pairs, c_in, ldw, lanes, passes, x_lines, g_lines):
+    def accumulate(x, g, xs, gs, ws, ins, outs, pairs, c_in, ldw, lanes, passes, ahead):
         ldx, ldg, size, i = x.shape[1], g.shape[1], x.itemsize, 0
         while i < c_in:
-            if passes < x_lines:
-                ahead, wanted, lda = x.ctypes.data + CACHE_LINE * passes, ins + 4 * pairs, ldx
-            elif passes < x_lines + g_lines:
-                line = passes - x_lines
-                ahead, wanted, lda = g.ctypes.data + CACHE_LINE * line, outs + 4 * pairs, ldg
-            else:
-                ahead, wanted, lda = ws, ins, 0  # a line that is there already
+            x_line = x.ctypes.data + min(passes * CACHE_LINE, (ldx - 1) * size)
+            g_line = g.ctypes.data + min(passes * CACHE_LINE, (ldg - 1) * size)
             passes += 1
-            xi, wi, count = xs + i * size, ws + i * ldw * size, c_in - i
-            if count >= most:
+            xi, wi, count = xs + i * size, ws + i * ldw * size, min(rest, c_in - i)
+            if i + most <= c_in:
                 many(
-                    x, xi, ins, gs, outs, wi, pairs, ldx, ldg, ldw, lanes, most, ahead, wanted, lda
+                    *(x, xi, ins, gs, outs, wi, pairs, ldx, ldg, ldw, lanes),
+                    *(most, x_line, g_line, ahead),
                 )
                 i += most
             else:
-                count = min(count, rest)
                 few(
-                    x, xi, ins, gs, outs, wi, pairs, ldx, ldg, ldw, lanes, count, ahead, wanted, lda
+                    *(x, xi, ins, gs, outs, wi, pairs, ldx, ldg, ldw, lanes),
+                    *(count, x_line, g_line, ahead),
                 )
                 i += rest
         return passes
@@ -50,12 +47,7 @@ def _accumulating(block: Block):
     return accumulate
 
 
-def _outer(block: Block) -> Block:
-    """A block for the weight gradient: a number of rows that often divides that of channels."""
-    return block if block.rows <= 8 else Block(8, block.vectors, block.masked)
-
-
-_wide, _medium, _narrow = (_accumulating(_outer(block)) for block in (WIDE, MEDIUM, NARROW))
+_wide, _medium, _narrow = (_accumulating(block) for block in Block.outer_sizes(HOST))
 
 
 @njit(nogil=True, cache=True)
@@ -79,10 +71,8 @@ def _weight_grad_chunk(x, g, w, inputs, outputs, begin, pairs, groups):
     itemsize = w.itemsize
     lanes = VECTOR // itemsize
     ins, outs = inputs.ctypes.data + 4 * begin, outputs.ctypes.data + 4 * begin
-    passes = x_lines = g_lines = 0
-    if begin + 2 * pairs <= inputs.size:
-        x_lines = (x.shape[1] * itemsize + CACHE_LINE - 1) // CACHE_LINE
-        g_lines = (g.shape[1] * itemsize + CACHE_LINE - 1) // CACHE_LINE
+    ahead = pairs if begin + 2 * pairs <= inputs.size else 0
+    passes = 0
     for group in range(groups):
         xs = x.ctypes.data + group * c_in * itemsize
         c = group * columns
@@ -91,17 +81,13 @@ def _weight_grad_chunk(x, g, w, inputs, outputs, begin, pairs, groups):
             ws, gs = w.ctypes.data + c * itemsize, g.ctypes.data + c * itemsize
             left = last - c
             if left >= WIDE_VECTORS * lanes:
-                passes = _wide(
-                    x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, x_lines, g_lines
-                )
+                passes = _wide(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, ahead)
                 c += WIDE_VECTORS * lanes
             elif left >= MEDIUM_VECTORS * lanes:
-                passes = _medium(
-                    x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, x_lines, g_lines
-                )
+                passes = _medium(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, ahead)
                 c += MEDIUM_VECTORS * lanes
             else:
                 passes = _narrow(
-                    x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, left, passes, x_lines, g_lines
+                    x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, left, passes, ahead
                 )
                 c += lanes

@@ -5,7 +5,7 @@ from numba import njit
 from gossamer.ops.arrays import CACHE_LINE
 from gossamer.ops.conv.emitter import HOST
 from gossamer.ops.conv.epilogue import finish
-from gossamer.ops.conv.microkernel import Block, emit_prefetch, emit_rows, kernel
+from gossamer.ops.conv.microkernel import Block, emit_panel, emit_prefetch, emit_rows, kernel
 from gossamer.ops.rulebooks import TILE
 
 VECTOR = HOST.vector_bytes
@@ -42,9 +42,33 @@ def _multiplying(block: Block):
     return multiply
 
 
+def _narrowing(block: Block):
+    """What `_multiplying` gives, for one vector of columns."""
+    multiply = _multiplying(block)
+    depth = PANEL.rows
+    hold = kernel(emit_panel, PANEL)
+
+    @njit(nogil=True)
+    def narrow(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, lanes):
+        ldx, k = x.shape[1], 0
+        known = max(known, pairs)
+        # Row upon row, a masked store makes the load that follows wait; in blocks less so.
+        whole = lanes >= VECTOR // x.itemsize
+        while whole and k + depth <= c_in:
+            xk, wk = xs + k * x.itemsize, ws + k * c_out * x.itemsize
+            hold(x, xk, ins, wk, ys, outs, pairs, ldx, c_out, c_out, lanes, AHEAD, known)
+            k += depth
+        if k < c_in:
+            xk, wk = xs + k * x.itemsize, ws + k * c_out * x.itemsize
+            multiply(x, xk, ins, wk, ys, outs, pairs, known, c_in - k, c_out, lanes)
+
+    return narrow
+
+
+PANEL = Block.panel(HOST)
 WIDE, MEDIUM, NARROW = Block.sizes(HOST)
 WIDE_VECTORS, MEDIUM_VECTORS = WIDE.vectors, MEDIUM.vectors
-_wide, _medium, _narrow = _multiplying(WIDE), _multiplying(MEDIUM), _multiplying(NARROW)
+_wide, _medium, _narrow = _multiplying(WIDE), _multiplying(MEDIUM), _narrowing(NARROW)
 
 
 @njit(nogil=True, cache=True)
