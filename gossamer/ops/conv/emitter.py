@@ -71,7 +71,7 @@ class Emitter:
         return b.shuffle_vector(first, undefined, zeros)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """a * b + c, in one step where the machine has one."""
+        """The sum a * b + c, in one step where the machine has one."""
         kinds = [self.vector] * 3
         return self._call(f"llvm.fmuladd.{self.suffix}", self.vector, kinds, [a, b, c])
 

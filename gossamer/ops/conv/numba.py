@@ -20,7 +20,7 @@ from gossamer.ops.dispatch import Problem
 from gossamer.ops.rulebooks import TILE
 from gossamer.ops.threads import for_each
 
-FLOPS_A_PIECE = 8_000_000  # a tenth of a millisecond or so: well above the cost of handing over
+FLOPS_A_PIECE = 16_000_000  # about a tenth of a millisecond, well above the cost of handing over
 TILES_A_SLAB, MAX_SLABS = 16, 8
 
 
@@ -41,7 +41,7 @@ def conv(
     arrays = [array(t) for t in (x.to(wide_type), weight.to(wide_type), y)]
     lists = [array(t) for t in pairs]
     last = _last_steps(epilogue, y)
-    depthwise = weight.shape[1] == 1 and x.shape[1] == weight.shape[2]
+    depthwise = groups > 1 and weight.shape[1] == 1 and x.shape[1] == weight.shape[2]
     kernel = conv_depthwise if depthwise else conv_rows
     pieces = _pieces(lists, rows, x.shape[1] * weight.shape[2] // groups)
     for_each(len(pieces), lambda i: kernel(*arrays, *lists, *pieces[i], groups, *last))
@@ -67,7 +67,7 @@ def conv_weight_grad(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], groups: i
     partial = x.new_zeros(slabs, *shape, dtype=wide_type)
     arrays = [array(t) for t in (x.to(wide_type), grad.to(wide_type))]
     sums = array(partial)
-    depthwise = shape[1] == 1 and x.shape[1] == grad.shape[1]
+    depthwise = groups > 1 and shape[1] == 1 and x.shape[1] == grad.shape[1]
     kernel = weight_grad_depthwise if depthwise else weight_grad
     edges = [tile_count * i // slabs for i in range(slabs + 1)]
     for_each(slabs, lambda i: kernel(*arrays, sums[i], *lists, edges[i], edges[i + 1], groups))

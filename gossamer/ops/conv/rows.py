@@ -1,5 +1,6 @@
 """Output rows, tile by tile: y[output] += x[input] @ w[tap] over the pairs of every slot."""
 
+import numpy as np
 from numba import njit
 
 from gossamer.ops.arrays import CACHE_LINE
@@ -24,19 +25,19 @@ def _multiplying(block: Block):
     fetch_many, fetch_few = kernel(emit_prefetch, block), kernel(emit_prefetch, block.rest)
 
     @njit(nogil=True)
-    def multiply(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, lanes):
+    def multiply(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, lanes):
         ldx, p = x.shape[1], 0
         lines = (c_in * x.itemsize + CACHE_LINE - 1) // CACHE_LINE
         while p + most <= pairs:
             if p + AHEAD + most <= known:
                 fetch_many(x, xs, ins + 4 * (p + AHEAD), ldx, lines)
-            many(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes, most)
+            many(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, ldy, lanes, most)
             p += most
         while p < pairs:
             if p + AHEAD + rest <= known:
                 fetch_few(x, xs, ins + 4 * (p + AHEAD), ldx, lines)
             count = min(rest, pairs - p)
-            few(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, c_out, lanes, count)
+            few(x, xs, ins + 4 * p, ws, ys, outs + 4 * p, c_in, ldx, c_out, ldy, lanes, count)
             p += rest
 
     return multiply
@@ -49,18 +50,14 @@ def _narrowing(block: Block):
     hold = kernel(emit_panel, PANEL)
 
     @njit(nogil=True)
-    def narrow(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, lanes):
-        ldx, k = x.shape[1], 0
-        known = max(known, pairs)
-        # Row upon row, a masked store makes the load that follows wait; in blocks less so.
-        whole = lanes >= VECTOR // x.itemsize
-        while whole and k + depth <= c_in:
+    def narrow(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, lanes):
+        if c_in % depth:  # a rest would be a pass of its own
+            multiply(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, lanes)
+            return
+        ldx, known = x.shape[1], max(known, pairs)
+        for k in range(0, c_in, depth):
             xk, wk = xs + k * x.itemsize, ws + k * c_out * x.itemsize
-            hold(x, xk, ins, wk, ys, outs, pairs, ldx, c_out, c_out, lanes, AHEAD, known)
-            k += depth
-        if k < c_in:
-            xk, wk = xs + k * x.itemsize, ws + k * c_out * x.itemsize
-            multiply(x, xk, ins, wk, ys, outs, pairs, known, c_in - k, c_out, lanes)
+            hold(x, xk, ins, wk, ys, outs, pairs, ldx, c_out, ldy, lanes, AHEAD, known)
 
     return narrow
 
@@ -92,10 +89,17 @@ def conv_rows(
     columns = c_out // groups
     itemsize = y.itemsize
     lanes = VECTOR // itemsize
+    # Rows that do not fill vectors are summed apart from each other: a load waits for a masked
+    # store to the row before, where that is within a vector's length.
+    odd = groups == 1 and c_out % lanes != 0
+    ldy = (c_out // lanes + 1) * lanes if odd else c_out
+    apart = np.empty((TILE if odd else 0, ldy), y.dtype)
     for tile in range(first_tile, last_tile):
-        for row in range(tile * TILE, min(y.shape[0], tile * TILE + TILE)):
-            for c in range(c_out):
-                y[row, c] = 0
+        first = tile * TILE
+        rows = y[first : first + TILE]
+        sums = apart if odd else rows
+        sums[:] = 0
+        base = sums.ctypes.data - first * ldy * itemsize
         for j in range(slots):
             begin = starts[tile * slots + j]
             pairs = starts[tile * slots + j + 1] - begin
@@ -111,16 +115,20 @@ def conv_rows(
                 known = inputs.size - begin
                 while c < last:
                     ws = w.ctypes.data + (taps[j] * c_in * c_out + c) * itemsize
-                    ys = y.ctypes.data + c * itemsize
+                    ys = base + c * itemsize
                     left = last - c
                     if left >= WIDE_VECTORS * lanes:
-                        _wide(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, 0)
+                        _wide(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, 0)
                         c += WIDE_VECTORS * lanes
                     elif left >= MEDIUM_VECTORS * lanes:
-                        _medium(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, 0)
+                        _medium(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, 0)
                         c += MEDIUM_VECTORS * lanes
                     else:
-                        _narrow(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, left)
+                        _narrow(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, left)
                         c += lanes
                     known = 0
+        if odd:
+            for row in range(rows.shape[0]):
+                for c in range(c_out):
+                    rows[row, c] = apart[row, c]
         finish(y, tile, scale, shift, residual, slope)
