@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossamer.coords import Coords
 from gossamer.geometry import Cross, Geometry
 from gossamer.ops.dispatch import use_backend
 from gossamer.ops.rulebooks import TILE
@@ -115,6 +116,34 @@ def test_backends_make_the_same_rulebook_bit_for_bit(case):
             results.append([*made, *replace(rulebook, mirror=None).T.pairs])
     for definition, compiled in zip(*results, strict=True):
         assert definition.dtype == compiled.dtype
+        assert torch.equal(definition, compiled)
+
+
+LAYOUTS = {
+    "a long line": (1, 6000, 9000),
+    "a long line with gaps": (1, 6000, 500_000),
+    "long lines": (2, 5000, 1500),
+    "crowded": (3, 3000, 15),
+}
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_long_and_crowded_lines_make_the_rulebook_of_the_definition(name, stride):
+    ndim, count, last = LAYOUTS[name]
+    shape = (15,) * (ndim - 1) + (last,)
+    cells = torch.randperm(torch.Size(shape).numel(), generator=torch.Generator().manual_seed(0))
+    axes = torch.unravel_index(cells[:count].sort().values, shape)
+    rows = torch.stack([torch.zeros(count, dtype=torch.int64), *axes], dim=1)
+    kind = "submanifold" if stride == 1 else "regular"
+    results = []
+    for backend in ("reference", "numba"):
+        with use_backend(backend):
+            sites, _ = Coords.of(rows)
+            geometry = Geometry.of(kind, ndim, 5, stride=stride, dilation=stride)
+            made = [sites.output(geometry).rows, *sites.rulebook(geometry).pairs]
+            results.append([*made, *replace(sites.rulebook(geometry), mirror=None).T.pairs])
+    for definition, compiled in zip(*results, strict=True):
         assert torch.equal(definition, compiled)
 
 

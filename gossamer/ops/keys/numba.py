@@ -4,8 +4,10 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
-from gossamer.ops.arrays import array, int64s, matrix, tensor
+from gossamer.ops.arrays import array, int64s, tensor
 from gossamer.ops.dispatch import Problem
+from gossamer.ops.keys.reach import Tree, reached, tree_of
+from gossamer.ops.keys.scratch import scratch
 from gossamer.ops.threads import for_each
 
 PIECE = 1 << 15  # rows a thread takes at a time
@@ -43,49 +45,28 @@ def find(keys: Tensor, wanted: Tensor) -> Tensor:
 def coarsen(
     fine: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
 ) -> Tensor:
-    return _sites(_coarse_keys, fine, lower, upper, stride, offsets)
+    return _sites(
+        fine, lower, upper, [1] * len(stride), stride, tree_of(tuple(offsets), tuple(stride), -1)
+    )
 
 
 def dilate(
     coarse: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
 ) -> Tensor:
-    return _sites(_fine_keys, coarse, lower, upper, stride, offsets)
+    ones = [1] * len(stride)
+    return _sites(coarse, lower, upper, stride, ones, tree_of(tuple(offsets), tuple(ones), 1))
 
 
-def _sites(kernel, coords: Tensor, lower, upper, stride, offsets) -> Tensor:
+def _sites(coords: Tensor, lower, upper, times, over, tree: Tree) -> Tensor:
     low, high = int64s(lower), int64s(upper)
-    taps = np.unique(matrix(offsets, len(low)), axis=0)
-    marks, place = _marks(taps)
-    keys = kernel(array(coords), low, high, int64s(stride), marks, place, _skips(taps))
+    keys = reached(array(coords), low, high, int64s(times), int64s(over), tree)
     if len(keys) and (int(coords[-1, 0]) + 1) * int(np.prod(high - low)) < 1 << 32:
-        keys = keys.astype(np.uint32)  # half the bytes, half the time of the sort
+        # Half the bytes, half the time of the sort.
+        half = scratch("reached, 32 bits", len(keys), np.uint32)[: len(keys)]
+        half[:] = keys
+        keys = half
     keys.sort()
-    return tensor(unpacked(keys[: _squeeze(keys)].astype(np.int64), low, high))
-
-
-def _marks(taps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct places of taps on every axis [D, U], and which of them each tap has [K, D]."""
-    axes = [np.unique(axis, return_inverse=True) for axis in taps.T]
-    marks = np.zeros((len(axes), max(len(distinct) for distinct, _ in axes)), np.int64)
-    for axis, (distinct, _) in enumerate(axes):
-        marks[axis, : len(distinct)] = distinct
-        marks[axis, len(distinct) :] = distinct[0]
-    return marks, np.stack([which for _, which in axes], axis=1)
-
-
-def _skips(taps: np.ndarray) -> np.ndarray:
-    """[K, D]: the first tap behind each that differs from it on an axis up to this one.
-
-    When a tap fails on an axis, all taps that share its place so far fail with it.
-    """
-    count, ndim = taps.shape
-    skips = np.full((count, ndim), count, np.int64)
-    for axis in range(ndim):
-        changes = np.flatnonzero((np.diff(taps[:, : axis + 1], axis=0) != 0).any(1)) + 1
-        following = np.searchsorted(changes, np.arange(count), side="right")
-        inner = following < len(changes)
-        skips[inner, axis] = changes[following[inner]]
-    return skips
+    return tensor(_distinct_sites(keys, low, high))
 
 
 def sorting_order(keys: np.ndarray) -> np.ndarray:
@@ -142,78 +123,52 @@ def _distinct(keys, order):
 
 
 @njit(nogil=True, cache=True)
-def _squeeze(keys):
-    """Move the distinct values of sorted `keys` to its front; return how many they are."""
+def _distinct_sites(keys, lower, upper):
+    """The sites of sorted keys, each once."""
     count = 0
-    for key in keys:
-        if count == 0 or key != keys[count - 1]:
-            keys[count] = key
-            count += 1
-    return count
+    for i in range(keys.size):
+        count += i == 0 or keys[i] != keys[i - 1]
+    coords = np.empty((count, 1 + lower.size), np.int32)
+    last = lower.size
+    size = upper[last - 1] - lower[last - 1]
+    line = end = np.int64(0)  # the keys of the line of sites that the last one lay on
+    row = -1
+    for i in range(keys.size):
+        key = np.int64(keys[i])
+        if i > 0 and keys[i] == keys[i - 1]:
+            continue
+        row += 1
+        if key < end:
+            for column in range(last):
+                coords[row, column] = coords[row - 1, column]
+        else:
+            rest = key // size
+            line, end = rest * size, rest * size + size
+            for axis in range(last - 2, -1, -1):
+                cells = upper[axis] - lower[axis]
+                quotient = rest // cells
+                coords[row, axis + 1] = rest - quotient * cells + lower[axis]
+                rest = quotient
+            coords[row, 0] = rest
+        coords[row, last] = key - line + lower[last - 1]
+    return coords
 
 
 @njit(nogil=True, cache=True)
 def _find(keys, wanted, rows, start):
     for i in range(start, min(start + PIECE, wanted.size)):
-        row = np.searchsorted(keys, wanted[i])
+        row = first_place(keys, 0, keys.size, wanted[i])
         rows[i] = row if row < keys.size and keys[row] == wanted[i] else -1
 
 
 @njit(nogil=True, cache=True)
-def _coarse_keys(fine, lower, upper, stride, marks, place, skips):
-    """The key of every site that some tap of some fine site belongs to, with repeats."""
-    keys = np.empty(fine.shape[0] * place.shape[0], np.int64)
-    digits = np.empty(marks.shape, np.int64)
-    count = 0
-    sizes = upper - lower
-    for i in range(fine.shape[0]):
-        for axis in range(lower.size):
-            # Rows are sorted, so all axes but the last seldom change from one to the next.
-            if i == 0 or fine[i, axis + 1] != fine[i - 1, axis + 1]:
-                low, high, step = lower[axis], upper[axis], stride[axis]
-                for u in range(marks.shape[1]):
-                    shifted = fine[i, axis + 1] - marks[axis, u]
-                    coarse = shifted // step
-                    hit = coarse * step == shifted and low <= coarse < high
-                    digits[axis, u] = coarse - low if hit else -1
-        count = _keys_of_taps(fine[i, 0], digits, sizes, place, skips, keys, count)
-    return keys[:count]
-
-
-@njit(nogil=True, cache=True)
-def _fine_keys(coarse, lower, upper, stride, marks, place, skips):
-    """The key of every site that some tap of some coarse site reaches, with repeats."""
-    keys = np.empty(coarse.shape[0] * place.shape[0], np.int64)
-    digits = np.empty(marks.shape, np.int64)
-    count = 0
-    sizes = upper - lower
-    for i in range(coarse.shape[0]):
-        for axis in range(lower.size):
-            if i == 0 or coarse[i, axis + 1] != coarse[i - 1, axis + 1]:
-                low, high, step = lower[axis], upper[axis], stride[axis]
-                for u in range(marks.shape[1]):
-                    fine = coarse[i, axis + 1] * step + marks[axis, u]
-                    digits[axis, u] = fine - low if low <= fine < high else -1
-        count = _keys_of_taps(coarse[i, 0], digits, sizes, place, skips, keys, count)
-    return keys[:count]
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _keys_of_taps(batch, digits, sizes, place, skips, keys, count):
-    """Append the key of every tap none of whose digits is -1; return the new count."""
-    k = 0
-    while k < place.shape[0]:
-        key = np.int64(batch)
-        following = k + 1
-        for axis in range(sizes.size):
-            digit = digits[axis, place[k, axis]]
-            if digit < 0:
-                key = -1
-                following = skips[k, axis]
-                break
-            key = key * sizes[axis] + digit
-        if key >= 0:
-            keys[count] = key
-            count += 1
-        k = following
-    return count
+def first_place(numbers, begin, end, least):
+    """The first place from `begin` on, or `end`, whose number is at least `least`."""
+    # np.searchsorted does the same, and takes seconds to compile.
+    while begin < end:
+        middle = (begin + end) // 2
+        if numbers[middle] < least:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin

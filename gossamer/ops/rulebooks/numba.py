@@ -1,24 +1,23 @@
-"""Rulebooks on the CPU, by merging sorted keys instead of hashing.
+"""Rulebooks on the CPU, by walking along sorted sites instead of hashing.
 
-Rows are sorted, so for a fixed tap the wanted keys of successive outputs only grow, and one pointer
-into the keys follows them. Taps that differ along the last axis alone see keys that lie next to
-each other: they share one pointer, so a 3x3x3 kernel is nine merges, not 27.
+Rows are sorted, so for a fixed tap the wanted sites of successive outputs only move forward, and
+one pointer follows them: over whole lines of sites first, then along the two lines that met.
 """
+
+import sys
 
 import numpy as np
 from numba import njit
 from torch import Tensor
 
-from gossamer.ops.arrays import array, int64s, matrix, tensor
+from gossamer.ops.arrays import array, int64s, tensor
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.keys.numba import packed, sorting_order
+from gossamer.ops.keys.numba import sorting_order
 from gossamer.ops.rulebooks import TILE, tiles
-from gossamer.ops.rulebooks.mirror import FAR, match_itself
-from gossamer.ops.rulebooks.streams import Streams, opposites
-from gossamer.ops.threads import for_each
-
-# Tiles that one thread takes at a time: about 8 k rows, a fraction of a millisecond.
-TILES_A_PIECE = 16
+from gossamer.ops.rulebooks.join import joined
+from gossamer.ops.rulebooks.lines import Lines
+from gossamer.ops.rulebooks.mirror import mirrored
+from gossamer.ops.rulebooks.streams import streams_of
 
 
 def refuses(problem: Problem) -> str:
@@ -34,36 +33,24 @@ def match(
     offsets: list[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     low, high = int64s(lower), int64s(upper)
-    keys = packed(array(fine), low, high)
-    shifts = matrix(offsets, len(stride))
-    opposite = opposites(shifts) if fine is coarse and set(stride) == {1} else None
-    if opposite is not None:
-        lists = match_itself(keys, shifts, opposite, high - low)
+    streams = streams_of(tuple(offsets), len(stride), fine is coarse and set(stride) == {1})
+    sizes, steps = high - low, int64s(stride)
+    rows = array(fine)
+    near = far = Lines.of("far", rows, np.ones_like(steps), low, sizes)
+    if fine is not coarse:
+        rows = array(coarse)
+        near = Lines.of("near", rows, steps, low, sizes, windows=False)
+    counts = np.zeros((tiles(len(rows)), len(offsets) // len(stride)), np.int64)
+    pairs = joined(near, far, rows[:, -1] * steps[-1], streams, sizes, counts)
+    if streams.opposites is not None:
+        lists = mirrored(pairs, counts, len(rows), streams.opposites)
     else:
-        anchors = _anchors(array(coarse), low, high, int64s(stride))
-        lists = _match(np.append(keys, FAR), anchors, Streams.of(shifts, high - low), len(shifts))
+        starts = np.zeros(counts.size + 1, np.int64)
+        np.cumsum(counts.reshape(-1), out=starts[1:])
+        halves = pairs.view(np.int32).reshape(-1, 2)
+        low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
+        lists = halves[:, low].copy(), halves[:, high].copy(), starts
     return tensor(lists[0]), tensor(lists[1]), tensor(lists[2])
-
-
-def _match(
-    keys: np.ndarray, anchors: np.ndarray, streams: Streams, taps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs, outputs, starts, from keys that end with a sentinel and the anchors of outputs."""
-    counts = np.zeros((tiles(len(anchors)), taps), np.int64)
-    parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def piece(i: int) -> None:
-        first = i * TILES_A_PIECE
-        parts[i] = _merge(keys, anchors, first, streams.first, streams.reach, streams.slot, counts)
-
-    pieces = -(-len(counts) // TILES_A_PIECE)
-    for_each(pieces, piece)
-    starts = np.zeros(counts.size + 1, np.int64)
-    np.cumsum(counts.reshape(-1), out=starts[1:])
-    empty = np.empty(0, np.int32)
-    inputs = np.concatenate([empty, *(parts[i][0] for i in range(pieces))])
-    outputs = np.concatenate([empty, *(parts[i][1] for i in range(pieces))])
-    return inputs, outputs, starts
 
 
 def transpose(
@@ -76,60 +63,6 @@ def transpose(
         order = sorting_order(group * rows + new_outputs)
         new_inputs, new_outputs = new_inputs[order], new_outputs[order]
     return tensor(new_inputs), tensor(new_outputs), tensor(new_starts)
-
-
-@njit(nogil=True, cache=True)
-def _anchors(coarse, lower, upper, stride):
-    """The key, in the box of the fine sites, of `coarse * stride`."""
-    keys = np.empty(coarse.shape[0], np.int64)
-    for i in range(coarse.shape[0]):
-        key = np.int64(coarse[i, 0])
-        for axis in range(lower.size):
-            fine = np.int64(coarse[i, axis + 1]) * stride[axis]
-            key = key * (upper[axis] - lower[axis]) + (fine - lower[axis])
-        keys[i] = key
-    return keys
-
-
-@njit(nogil=True, cache=True)
-def _merge(keys, anchors, first_tile, first, reach, slot, counts):
-    """The pairs of TILES_A_PIECE tiles. `keys` ends with a sentinel larger than all."""
-    slots = counts.shape[1]
-    last_tile = min(first_tile + TILES_A_PIECE, counts.shape[0])
-    rows = min(anchors.size, last_tile * TILE) - first_tile * TILE
-    inputs = np.empty(rows * slots, np.int32)
-    outputs = np.empty(rows * slots, np.int32)
-    # One tile's pairs, slot by slot; then they move up to form the piece's list without gaps.
-    tile_inputs = np.empty((slots, TILE), np.int32)
-    tile_outputs = np.empty((slots, TILE), np.int32)
-    filled = 0
-    for tile in range(first_tile, last_tile):
-        begin = tile * TILE
-        end = min(begin + TILE, anchors.size)
-        count = counts[tile]
-        for stream in range(first.size):
-            near, far, shift = slot[stream], reach[stream], first[stream]
-            p = np.searchsorted(keys, anchors[begin] + shift)
-            for row in range(begin, end):
-                wanted = anchors[row] + shift
-                while keys[p] < wanted:
-                    p += 1
-                q = p
-                distance = keys[q] - wanted
-                while distance <= far:
-                    j = near[distance]
-                    if j >= 0:
-                        tile_inputs[j, count[j]] = q
-                        tile_outputs[j, count[j]] = row
-                        count[j] += 1
-                    q += 1
-                    distance = keys[q] - wanted
-        for j in range(slots):
-            for i in range(count[j]):
-                inputs[filled + i] = tile_inputs[j, i]
-                outputs[filled + i] = tile_outputs[j, i]
-            filled += count[j]
-    return inputs[:filled], outputs[:filled]
 
 
 @njit(nogil=True, cache=True)
