@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import overload
 
 import torch
@@ -12,6 +13,7 @@ from gossamer import checks
 from gossamer.coords import Axes, Coords, Steps
 from gossamer.interpolation import at_places
 from gossamer.ops.keys import pack, unique, unpack
+from gossamer.ops.rows import inverse, onto_grid, permute
 
 Number = int | float
 
@@ -72,8 +74,8 @@ class SparseTensor:
                     f"features is on {features.device} and coords on {coords.device}; wanted one "
                     "device; move one of them with .to()"
                 )
-            coords, order = Coords.of(coords, spatial_shape, batch_size, stride)
-            features = features if order is None else features.index_select(0, order)
+            coords, _ = Coords.of(coords, spatial_shape, batch_size, stride)
+            features = features if coords.given is None else permute(features, coords.given)
         elif features.shape[0] != len(coords):
             raise ValueError(
                 f"features has {features.shape[0]} rows; wanted {len(coords)}, one a site"
@@ -138,11 +140,8 @@ class SparseTensor:
 
     def given_order(self) -> Tensor:
         """[N, C]: the features in the order of the rows the sites were made from."""
-        return (
-            self.features
-            if self.sites.given is None
-            else self.features.index_select(0, self.sites.given)
-        )
+        given = self.sites.given
+        return self.features if given is None else permute(self.features, inverse(given))
 
     def to(self, target: torch.device | torch.dtype | str) -> "SparseTensor":
         """The same tensor on another device, or with features of another dtype."""
@@ -189,9 +188,10 @@ class SparseTensor:
                 "this tensor has no spatial_shape, so its dense form has no extent; give "
                 "spatial_shape when the tensor is made"
             )
-        grid = self.features.new_zeros(self.batch_size, *self.spatial_shape, self.channels)
-        filled = grid.index_put(tuple(self.coords.long().unbind(1)), self.features)
-        return filled.movedim(-1, 1)
+        shape = list(self.spatial_shape)
+        cell = pack(self.coords, [0] * len(shape), shape)
+        grid = onto_grid(self.features, cell, self.batch_size, prod(shape))
+        return grid.unflatten(2, shape)
 
     @classmethod
     def from_dense(cls, grid: Tensor) -> "SparseTensor":

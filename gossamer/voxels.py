@@ -95,11 +95,11 @@ def devoxelize(
     edges = _edges(voxel_size, x.ndim) * torch.tensor(x.stride)
     place = points.double() / edges.to(points.device)
     sample = place.new_zeros(len(points), dtype=torch.int64) if batch is None else batch
-    sample = checks.samples("batch", sample, x.batch_size).to(place.dtype).unsqueeze(1)
+    sample = checks.samples("batch", sample, x.batch_size).long()
     if mode == "trilinear":
-        centred = torch.cat([sample, place - 0.5], dim=1)
+        centred = torch.cat([sample.to(place.dtype).unsqueeze(1), place - 0.5], dim=1)
         return at_places(x.sites, x.features, centred, renormalize=True)
-    rows = rows_at(x.sites, torch.cat([sample, place.floor()], dim=1).long()).unsqueeze(1)
+    rows = rows_at(x.sites, sample, place.floor().long(), sample.new_zeros(1, x.ndim))
     return interpolate(x.features, torch.ones_like(rows, dtype=x.dtype), rows)
 
 

@@ -12,6 +12,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 import gossamer.ops.conv.numba
+import gossamer.ops.rows.columns
+import gossamer.ops.rows.numba
 from gossamer.ops.dispatch import use_backend
 
 # The same examples in every run: a failure is a change of the code and never of the dice.
@@ -29,6 +31,8 @@ ALLOCATORS = [
     (torch, "empty"),
     (torch, "empty_like"),
     (gossamer.ops.conv.numba, "fresh"),
+    (gossamer.ops.rows.columns, "fresh"),
+    (gossamer.ops.rows.numba, "fresh"),
 ]
 
 

@@ -19,7 +19,10 @@ class Network(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem = nn.Sequential(gnn.SubMConv2d(5, 24, 3), gnn.BatchNorm(24), gnn.ReLU())
+        self.stem = gnn.SparseSequential(gnn.SubMConv2d(5, 24, 3), gnn.BatchNorm(24), gnn.ReLU())
+        around, last = gnn.Linear(24, 24), gnn.BatchNorm(24)
+        body = gnn.SparseSequential(gnn.SubMConv2d(24, 24, 3), last)
+        self.block = gnn.Residual(body, around, gnn.ReLU())
         self.depthwise = gnn.SubMConv2d(24, 24, 3, groups=24)
         self.down = gnn.SparseConv2d(24, 40, 3, 2, 1)
         self.pool = nn.Sequential(gnn.SparseMaxPool2d(2), gnn.SparseMaxUnpool())
@@ -27,7 +30,7 @@ class Network(nn.Module):
         self.norm = gnn.GroupNorm(4, 24)
 
     def forward(self, x: gossamer.SparseTensor) -> torch.Tensor:
-        x = self.depthwise(self.stem(x))
+        x = self.depthwise(self.block(self.stem(x)))
         y = self.norm(self.up(self.pool(self.down(x))) + x)
         return torch.cat([y.features, gnn.SparseGlobalAvgPool()(y)])
 

@@ -17,7 +17,7 @@ LAYERS = (
     "version errors checks ops geometry rulebook coords interpolation tensor voxels point_cloud "
     "nn models io synthetic datasets training explain view doctor bench cli"
 ).split()
-OPS = "arrays threads register dispatch keys rulebooks conv pool points warm".split()
+OPS = "arrays threads register dispatch keys rulebooks conv pool points rows warm".split()
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 LINES, FUNCTION_LINES, PARAMETERS = 400, 50, 7
 # An option of a command is a parameter, and a layer takes what torch's layer takes.

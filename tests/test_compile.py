@@ -98,6 +98,34 @@ def test_evaluation_compiles_too(name):
     assert_compiled_equals_eager(NETWORKS[name]().eval(), "aot_eager", bounded=True)
 
 
+# Without biases before a norm, whose gradients are nothing but rounding.
+JOINED = {
+    "submanifold": lambda: gnn.SparseSequential(
+        gnn.SubMConv3d(4, 4, 3, bias=False), gnn.BatchNorm(4)
+    ),
+    "strided": lambda: gnn.SparseSequential(
+        gnn.SparseConv3d(4, 8, 3, 2, 1, bias=False), gnn.BatchNorm(8), gnn.ReLU(), gnn.Linear(8, 4)
+    ),
+    "residual": lambda: gnn.Residual(
+        gnn.SparseSequential(gnn.SubMConv3d(4, 6, 3, bias=False), gnn.BatchNorm(6)),
+        gnn.SparseSequential(gnn.Linear(4, 6, bias=False), gnn.BatchNorm(6)),
+        gnn.ReLU(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_a_chain_whose_modules_are_joined_compiles_in_training_and_without_gradients(name):
+    torch.manual_seed(0)
+    assert_compiled_equals_eager(JOINED[name](), "aot_eager", bounded=True)
+    network = JOINED[name]().eval()
+    compiled = torch.compile(copy.deepcopy(network), fullgraph=True, backend="aot_eager")
+    for seed, sites in enumerate((40, 61, 53)):
+        x = scene(sites=sites, seed=seed)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x).features, network(x).features, **WITHIN)
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler for inductor")
 def test_inductor_makes_the_same_network():
     torch.manual_seed(0)

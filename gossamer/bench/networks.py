@@ -11,9 +11,9 @@ from torch.nn import functional
 from gossamer.bench.cases import CLASSES, NETWORK_INPUTS, Problem, Values, Work
 from gossamer.models.minkunet import MinkUNet
 from gossamer.models.second import SECONDEncoder
-from gossamer.nn.activation import Linear
 from gossamer.nn.conv import SparseConvolution
 from gossamer.nn.fuse import fuse
+from gossamer.nn.linear import Linear
 from gossamer.nn.norm import BatchNorm
 from gossamer.tensor import SparseTensor
 

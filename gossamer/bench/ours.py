@@ -13,6 +13,7 @@ from gossamer.bench import networks
 from gossamer.bench.cases import Problem, Values, Work, keys, pair_values, site_values
 from gossamer.coords import Coords
 from gossamer.nn.conv import SparseConv3d, SparseConvolution, SubMConv3d
+from gossamer.ops.rows import permute
 from gossamer.rulebook import Rulebook
 from gossamer.tensor import SparseTensor
 
@@ -32,7 +33,7 @@ def cost(problem: Problem) -> tuple[int, float]:
     """The pairs of a problem, and its useful operations (none for a rulebook)."""
     if problem.case.startswith("network"):
         return networks.cost(problem)
-    sites, _ = _sites(problem)
+    sites = _sites(problem)
     pairs = len(sites.rulebook(problem.geometry).pairs.inputs)
     products = pairs * problem.channels**2
     return pairs, 2.0 * products * (3 if problem.case == "forward+backward" else 1)
@@ -42,7 +43,7 @@ def _rulebook(problem: Problem) -> Work:
     geometry, shape = problem.geometry, problem.scene.spatial_shape
 
     def run() -> tuple[Coords, Coords, Rulebook]:
-        sites, _ = _sites(problem)
+        sites = _sites(problem)
         rulebook = sites.rulebook(geometry)
         assert rulebook.pairs  # made when first asked for
         return sites, sites.output(geometry), rulebook
@@ -56,14 +57,14 @@ def _rulebook(problem: Problem) -> Work:
 
 
 def _layer(problem: Problem) -> Work:
-    sites, order = _sites(problem)
+    sites = _sites(problem)
     layer = _convolution(problem)
     features = problem.features()
     backward = problem.case == "forward+backward"
     gradient = problem.gradient(len(sites.output(problem.geometry)))
 
     def forward(features: Tensor) -> SparseTensor:
-        given = features if order is None else features.index_select(0, order)
+        given = features if sites.given is None else permute(features, sites.given)
         return layer(SparseTensor(given, sites))
 
     def run() -> tuple[SparseTensor, tuple[Tensor, ...]]:
@@ -101,8 +102,9 @@ def _convolution(problem: Problem) -> SparseConvolution:
     return layer
 
 
-def _sites(problem: Problem) -> tuple[Coords, Tensor | None]:
-    return Coords.of(problem.scene.coords, problem.scene.spatial_shape, 1)
+def _sites(problem: Problem) -> Coords:
+    sites, _ = Coords.of(problem.scene.coords, problem.scene.spatial_shape, 1)
+    return sites
 
 
 def _output_shape(problem: Problem) -> tuple[int, ...]:

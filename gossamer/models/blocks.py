@@ -1,10 +1,7 @@
 """The blocks that networks share."""
 
-from torch import nn as torch_nn
-
 from gossamer import nn
 from gossamer.nn.conv import SparseConvolution
-from gossamer.tensor import SparseTensor
 
 
 def layer(name: str, ndim: int) -> type[SparseConvolution]:
@@ -18,12 +15,12 @@ def layer(name: str, ndim: int) -> type[SparseConvolution]:
     return getattr(nn, f"{name}{ndim}d")
 
 
-def normalised(convolution: SparseConvolution) -> torch_nn.Sequential:
+def normalised(convolution: SparseConvolution) -> nn.SparseSequential:
     """A convolution, then batch normalisation, then ReLU."""
-    return torch_nn.Sequential(convolution, nn.BatchNorm(convolution.out_channels), nn.ReLU())
+    return nn.SparseSequential(convolution, nn.BatchNorm(convolution.out_channels), nn.ReLU())
 
 
-class ResidualBlock(torch_nn.Module):
+class ResidualBlock(nn.Residual):
     """Two 3-wide submanifold convolutions, and a way around them.
 
     Args:
@@ -33,19 +30,14 @@ class ResidualBlock(torch_nn.Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int, ndim: int = 3):
-        super().__init__()
         conv = layer("SubMConv", ndim)
-        self.body = torch_nn.Sequential(
+        body = nn.SparseSequential(
             *normalised(conv(in_channels, out_channels, 3, bias=False)),
             conv(out_channels, out_channels, 3, bias=False),
             nn.BatchNorm(out_channels),
         )
-        self.around = torch_nn.Sequential()
+        around = nn.SparseSequential()
         if in_channels != out_channels:
             linear = nn.Linear(in_channels, out_channels, bias=False)
-            self.around = torch_nn.Sequential(linear, nn.BatchNorm(out_channels))
-        self.activation = nn.ReLU()
-
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        """[N, C_in] -> [N, C_out] on the same sites."""
-        return self.activation(self.body(x) + self.around(x))
+            around = nn.SparseSequential(linear, nn.BatchNorm(out_channels))
+        super().__init__(body, around, nn.ReLU())

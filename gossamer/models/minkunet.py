@@ -50,7 +50,7 @@ class MinkUNet(torch_nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.width, self.ndim = width, ndim
         conv = layer("SubMConv", ndim)
-        self.stem = torch_nn.Sequential(
+        self.stem = nn.SparseSequential(
             *normalised(conv(in_channels, plan[0], 3, bias=False)),
             *normalised(conv(plan[0], plan[0], 3, bias=False)),
         )
@@ -83,7 +83,7 @@ class Down(torch_nn.Module):
         # floor(c / 2) keeps the last row of a grid with an odd extent, which spconv's rule drops.
         halve = conv(in_channels, in_channels, 2, stride=2, bias=False, downsample="minkowski")
         self.coarsen = normalised(halve)
-        self.blocks = torch_nn.Sequential(
+        self.blocks = nn.SparseSequential(
             ResidualBlock(in_channels, out_channels, ndim),
             ResidualBlock(out_channels, out_channels, ndim),
         )
@@ -100,7 +100,7 @@ class Up(torch_nn.Module):
         super().__init__()
         conv = layer("SparseInverseConv", ndim)
         self.refine = normalised(conv(in_channels, out_channels, 2, bias=False))
-        self.blocks = torch_nn.Sequential(
+        self.blocks = nn.SparseSequential(
             ResidualBlock(out_channels + skip_channels, out_channels, ndim),
             ResidualBlock(out_channels, out_channels, ndim),
         )

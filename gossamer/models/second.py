@@ -40,7 +40,7 @@ class SECONDEncoder(torch_nn.Module):
         self.in_channels = in_channels
         stem, one, two, three, four, out = PLAN
         self.stem = _normalised(nn.SubMConv3d(in_channels, stem, 3, bias=False))
-        self.stages = torch_nn.Sequential(
+        self.stages = nn.SparseSequential(
             _normalised(nn.SubMConv3d(stem, one, 3, bias=False)),
             _stage(one, two, padding=(1, 1, 1)),
             _stage(two, three, padding=(1, 1, 1)),
@@ -55,17 +55,19 @@ class SECONDEncoder(torch_nn.Module):
         return self.to_view(self.out(self.stages(self.stem(x))))
 
 
-def _stage(in_channels: int, out_channels: int, padding: tuple[int, int, int]) -> torch_nn.Module:
+def _stage(
+    in_channels: int, out_channels: int, padding: tuple[int, int, int]
+) -> nn.SparseSequential:
     """Onto a grid half as fine, then two submanifold convolutions there."""
     down = nn.SparseConv3d(in_channels, out_channels, 3, stride=2, padding=padding, bias=False)
-    return torch_nn.Sequential(
+    return nn.SparseSequential(
         _normalised(down),
         _normalised(nn.SubMConv3d(out_channels, out_channels, 3, bias=False)),
         _normalised(nn.SubMConv3d(out_channels, out_channels, 3, bias=False)),
     )
 
 
-def _normalised(convolution: SparseConvolution) -> torch_nn.Sequential:
+def _normalised(convolution: SparseConvolution) -> nn.SparseSequential:
     """A convolution, batch normalisation as published (epsilon, momentum), ReLU."""
     norm = nn.BatchNorm(convolution.out_channels, eps=1e-3, momentum=0.01)
-    return torch_nn.Sequential(convolution, norm, nn.ReLU())
+    return nn.SparseSequential(convolution, norm, nn.ReLU())

@@ -14,7 +14,6 @@ from gossamer.nn.activation import (
     Hardtanh,
     Identity,
     LeakyReLU,
-    Linear,
     LogSigmoid,
     LogSoftmax,
     Mish,
@@ -59,6 +58,9 @@ from gossamer.nn.dense import (
     ToBEV,
     ToDense,
 )
+from gossamer.nn.linear import (
+    Linear,
+)
 from gossamer.nn.norm import (
     BatchNorm,
     GroupNorm,
@@ -87,6 +89,7 @@ from gossamer.nn.pool import (
     SparseSumUnpool,
 )
 from gossamer.nn.sequential import (
+    Residual,
     SparseSequential,
 )
 
@@ -116,6 +119,7 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
+    "Residual",
     "SiLU",
     "Sigmoid",
     "Softmax",

@@ -21,7 +21,6 @@ __all__ = [
     "Hardtanh",
     "Identity",
     "LeakyReLU",
-    "Linear",
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
@@ -97,10 +96,6 @@ class Identity(OnFeatures, nn.Identity):
 
 class LeakyReLU(OnFeatures, nn.LeakyReLU):
     """torch.nn.LeakyReLU on the features of a SparseTensor."""
-
-
-class Linear(OnFeatures, nn.Linear):
-    """torch.nn.Linear on the features of a SparseTensor."""
 
 
 class LogSigmoid(OnFeatures, nn.LogSigmoid):

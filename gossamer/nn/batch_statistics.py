@@ -7,7 +7,7 @@ raises on one site, and a graph can't hold it where only the data says how many 
 import torch
 from torch import Tensor, nn
 
-from gossamer.ops.pool import column_dots, moments
+from gossamer.ops.rows import affine, column_dots, gated_dots, moments, normalise_grad
 
 AnyBatchNorm = nn.BatchNorm1d | nn.SyncBatchNorm
 
@@ -20,27 +20,58 @@ def takes(norm: AnyBatchNorm, features: Tensor) -> bool:
     )
 
 
-def normalised(norm: AnyBatchNorm, features: Tensor) -> Tensor:
+def is_frozen(norm: AnyBatchNorm) -> bool:
+    """Whether `norm` does the same to every row: not if it learns, or has no running statistics."""
+    return not norm.training and norm.running_mean is not None and norm.running_var is not None
+
+
+def frozen_affine(
+    norm: AnyBatchNorm, bias: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """What a frozen norm multiplies by and adds, [C] each, where `bias` [C] was added before it."""
+    assert norm.running_mean is not None and norm.running_var is not None  # or it is not frozen
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    shift = (-norm.running_mean if bias is None else bias - norm.running_mean) * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias
+    return scale.to(dtype), shift.to(dtype)
+
+
+def normalised(
+    norm: AnyBatchNorm, features: Tensor, other: Tensor | None = None, slope: float = 1.0
+) -> Tensor:
     """[N, C]: batch norm of `features`, whose running statistics move if there are two sites.
 
     With fewer there is no variance: then the running statistics normalise, and without them the
     mean of the one site and a variance of zero.
+
+    Args:
+        other: [N, C], added to the result.
+        slope: what negative numbers are multiplied by after that.
     """
-    wide = features.float() if features.itemsize < 4 else features
+    wide, more = _wide(features), None if other is None else _wide(other)
     scale = wide.new_ones(wide.shape[1]) if norm.weight is None else norm.weight
     shift = wide.new_zeros(wide.shape[1]) if norm.bias is None else norm.bias
     known = norm.running_mean, norm.running_var
     if known[0] is None or known[1] is None:
-        return _own(wide, scale, shift, norm.eps)[0].to(features.dtype)
+        return _own(wide, scale, shift, norm.eps, more, slope)[0].to(features.dtype)
     if not norm.training:
-        return _by(wide, known[0], known[1], norm.eps, scale, shift).to(features.dtype)
+        y = _by(wide, known[0], known[1], norm.eps, scale, shift)
+        return _finished(y, more, slope).to(features.dtype)
     enough = wide.new_full((), wide.shape[0], dtype=torch.float32) > 1
     old = known[0].clone(), known[1].clone()
-    y, mean, variance = _own(wide, scale, shift, norm.eps)
+    y, mean, variance = _own(wide, scale, shift, norm.eps, more, slope)
     _learn(norm, mean, variance * wide.shape[0] / torch.sym_max(wide.shape[0] - 1, 1), enough)
     if torch.compiler.is_compiling() or wide.shape[0] < 2:
-        y = torch.where(enough, y, _by(wide, *old, norm.eps, scale, shift))
+        by_old = _finished(_by(wide, *old, norm.eps, scale, shift), more, slope)
+        y = torch.where(enough, y, by_old)
     return y.to(features.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.itemsize < 4 else x
 
 
 def _by(x: Tensor, mean: Tensor, variance: Tensor, eps: float, *affine: Tensor) -> Tensor:
@@ -48,39 +79,68 @@ def _by(x: Tensor, mean: Tensor, variance: Tensor, eps: float, *affine: Tensor) 
     return torch.addcmul(shift, x - mean, scale * (variance + eps).rsqrt())
 
 
-def _own(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """`x` by its own statistics, and these, apart from the graph of gradients."""
+def _finished(y: Tensor, other: Tensor | None, slope: float) -> Tensor:
+    y = y if other is None else y + other
+    return y if slope == 1 else nn.functional.leaky_relu(y, slope)
+
+
+def _own(
+    x: Tensor, scale: Tensor, shift: Tensor, eps: float, *last: Tensor | float | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`x` by its own statistics and with the last steps, and these, apart from the gradients."""
     if not torch.compiler.is_compiling():
-        return _Own.apply(x, scale, shift, eps)  # type: ignore[return-value]
+        return _Own.apply(x, scale, shift, eps, *last)  # type: ignore[return-value]
     mean, variance = moments(x)
-    return _by(x, mean, variance, eps, scale, shift), mean.detach(), variance.detach()
+    y = _finished(_by(x, mean, variance, eps, scale, shift), *last)  # type: ignore[arg-type]
+    return y, mean.detach(), variance.detach()
 
 
 class _Own(torch.autograd.Function):
-    """`_by` its own moments, with a gradient in few passes over memory."""
+    """`_by` its own moments and `_finished`, in few passes over memory both ways."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, scale: Tensor, shift: Tensor, eps: float):
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, eps: float, other, slope: float):
         mean, variance = moments(x)
-        ctx.save_for_backward(x, scale, mean, variance)
-        ctx.eps = eps
+        scale = weight * (variance + eps).rsqrt()
+        shift = bias - mean * scale
+        ctx.save_for_backward(x, other, weight, bias, mean, variance)
+        ctx.eps, ctx.slope = eps, slope
         ctx.mark_non_differentiable(mean, variance)
-        # One pass, and with given statistics each number by itself.
-        y = nn.functional.batch_norm(x, mean, variance, scale, shift, eps=eps)
-        return y, mean, variance
+        return affine(x, scale, shift, other, slope), mean, variance
 
     @staticmethod
     def backward(ctx, grad: Tensor, *_: Tensor):
-        x, scale, mean, variance = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative goes through them too
+        x, other, weight, bias, mean, variance = ctx.saved_tensors
+        twice, slope = torch.is_grad_enabled(), ctx.slope
+        if twice:  # a second derivative goes through them too
             mean, variance = moments(x)
-        count, inverse = max(x.shape[0], 1), (variance + ctx.eps).rsqrt()
-        grad_shift, dot = column_dots(grad, x)
-        grad_scale = (dot - mean * grad_shift) * inverse
-        # scale * inverse * (grad - mean of grad - normalised x * mean of grad * normalised x)
-        from_grad, from_x = scale * inverse, -scale * inverse.square() * grad_scale / count
-        rest = -from_grad * grad_shift / count - from_x * mean
-        return torch.addcmul(rest, grad, from_grad).addcmul(x, from_x), grad_scale, grad_shift, None
+        inverse, count = (variance + ctx.eps).rsqrt(), max(x.shape[0], 1)
+        scale = weight * inverse
+        gate = mean, scale, bias - mean * scale
+        if twice:
+            gated = _gated(grad, x, gate, other, slope)
+            grad_bias, dot = column_dots(gated, x)
+            dot = dot - mean * grad_bias
+        else:
+            grad_bias, dot, gated = gated_dots(grad, x, *gate, other, slope)
+            # Gated on the way where nobody asks for it as a gradient.
+            gated, slope = (grad, slope) if other is None else (gated, 1.0)
+        # scale * (gated - mean of gated - normalised x * mean of gated * normalised x)
+        by = scale, -scale * inverse.square() * dot / count, -scale * grad_bias / count
+        if twice:
+            grad_x = gated * by[0] + (x - mean) * by[1] + by[2]
+        else:
+            grad_x = normalise_grad(gated, x, *gate, by, slope)
+        grad_other = None if other is None else gated
+        return grad_x, dot * inverse, grad_bias, None, grad_other, None
+
+
+def _gated(grad: Tensor, x: Tensor, gate: tuple, other: Tensor | None, slope: float) -> Tensor:
+    _, scale, shift = gate
+    with torch.no_grad():
+        y = x * scale + shift
+        positive = (y if other is None else y + other) > 0
+    return torch.where(positive, grad, grad * slope)
 
 
 def _learn(norm: AnyBatchNorm, mean: Tensor, variance: Tensor, enough: Tensor) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gossamer import checks
 from gossamer.coords import Coords
 from gossamer.geometry import Geometry, KernelSize
-from gossamer.nn.autocast import in_autocast_dtype
 from gossamer.nn.located import located
+from gossamer.nn.product import multiply
 from gossamer.ops.conv import Epilogue
 from gossamer.rulebook import Rulebook
 from gossamer.tensor import SparseTensor
@@ -87,27 +87,21 @@ class SparseConvolution(nn.Module):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
-    @located
     def forward(self, x: SparseTensor) -> SparseTensor:
         """[N, in_channels] -> [M, out_channels], on the sites that the geometry leads to."""
+        return self.multiplied(x)
+
+    @located
+    def multiplied(self, x: SparseTensor, then: Epilogue | None = None) -> SparseTensor:
+        """The same, with `then` in place of the bias."""
         checks.channels("the input", x.channels, self.in_channels)
         rulebook, sites = self.route(x.sites)
-        return SparseTensor(self.apply_rulebook(x.features, rulebook), sites)
+        y = multiply(x.features, rulebook, self.weight, self.bias, self.groups, then)
+        return SparseTensor(y, sites)
 
     def route(self, sites: Coords) -> tuple[Rulebook, Coords]:
         """The rulebook from `sites` and the sites it leads to."""
         return sites.rulebook(self.geometry), sites.output(self.geometry)
-
-    def apply_rulebook(self, features: Tensor, rulebook: Rulebook) -> Tensor:
-        """[M, C_out] from features [N, C_in] along any rulebook with K taps."""
-        features, weight, bias = in_autocast_dtype(features, self.weight, self.bias)
-        learns = torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in (features, weight, bias)
-        )
-        if bias is None or learns:
-            y = rulebook.convolve(features, weight, self.groups)
-            return y if bias is None else y + bias
-        return rulebook.convolve(features, weight, self.groups, Epilogue(shift=bias))
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}", str(self.geometry)]

@@ -11,9 +11,9 @@ def located(forward: Callable) -> Callable:
     """A layer's `forward` whose errors begin with the layer's path in the model that was called."""
 
     @wraps(forward)
-    def named(self: nn.Module, x):
+    def named(self: nn.Module, x, *options):
         try:
-            return forward(self, x)
+            return forward(self, x, *options)
         except (ValueError, TypeError) as error:
             path = _path(self)
             if not path:

@@ -20,7 +20,7 @@ class BatchNorm(nn.BatchNorm1d):
         """The same sites, every channel normalised."""
         if not isinstance(input, SparseTensor):
             return super().forward(input)
-        if takes(self, input.features):
+        if learns_alone(self, input.features):
             return input.with_features(normalised(self, input.features))
         return input.with_features(super().forward(input.features))
 
@@ -33,8 +33,7 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
 
     def forward(self, x: SparseTensor | Tensor):
         """The same sites, every channel normalised."""
-        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
-        if alone and isinstance(x, SparseTensor) and takes(self, x.features):
+        if isinstance(x, SparseTensor) and learns_alone(self, x.features):
             return x.with_features(normalised(self, x.features))
         return super().forward(x)
 
@@ -56,6 +55,15 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
         for name, child in module.named_children():
             module.add_module(name, cls.convert_sync_batchnorm(child, process_group))
         return module
+
+
+def learns_alone(norm: nn.Module, features: Tensor) -> bool:
+    """Whether a norm is ours and normalises by statistics of this process, as `normalised` does."""
+    if isinstance(norm, SyncBatchNorm):
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return False
+        return takes(norm, features)
+    return isinstance(norm, BatchNorm) and takes(norm, features)
 
 
 class LayerNorm(OnFeatures, nn.LayerNorm):

@@ -19,7 +19,7 @@ from torch import Tensor
 from gossamer.checks import one_of
 from gossamer.errors import NoBackendError
 
-FAMILIES = ("keys", "rulebooks", "conv", "pool", "points")
+FAMILIES = ("keys", "rulebooks", "conv", "pool", "points", "rows")
 PREFERENCE = {"cuda": ("triton", "reference"), "cpu": ("numba", "reference")}
 BACKENDS = ("reference", "numba", "triton")
 _forced: ContextVar[str | None] = ContextVar("forced_backend", default=None)

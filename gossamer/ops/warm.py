@@ -9,7 +9,16 @@ from gossamer.ops.conv import conv, conv_weight_grad
 from gossamer.ops.dispatch import use_backend
 from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, unique, unpack
 from gossamer.ops.points import interpolate, interpolation_dots, spread
-from gossamer.ops.pool import argmax, column_dots, moments, pool_sum
+from gossamer.ops.pool import argmax, pool_sum
+from gossamer.ops.rows import (
+    affine,
+    column_dots,
+    gated_dots,
+    moments,
+    normalise_grad,
+    onto_grid,
+    permute,
+)
 from gossamer.ops.rulebooks import match, transpose
 
 LINE = [-1, 0, 1]
@@ -63,8 +72,6 @@ def _pool(dtype: torch.dtype) -> None:
     x, pairs = torch.ones(3, 2, dtype=dtype), _pairs()
     pool_sum(x, pairs, [], 3)
     argmax(x, pairs, 3)
-    moments(x)
-    column_dots(x, x)
 
 
 def _points(dtype: torch.dtype) -> None:
@@ -75,4 +82,15 @@ def _points(dtype: torch.dtype) -> None:
     interpolation_dots(x, x, rows)
 
 
-_FLOATS = (("convolution", _conv), ("pooling", _pool), ("point", _points))
+def _rows(dtype: torch.dtype) -> None:
+    x, vector, order = torch.ones(3, 2, dtype=dtype), torch.ones(2, dtype=dtype), torch.arange(3)
+    permute(x, order)
+    onto_grid(x, order, 1, 3)
+    moments(x)
+    column_dots(x, x)
+    affine(x, vector, vector, x, 0.0)
+    gated_dots(x, x, vector, vector, vector, x, 0.0)
+    normalise_grad(x, x, vector, vector, vector, [vector] * 3, 0.0)
+
+
+_FLOATS = (("convolution", _conv), ("pooling", _pool), ("point", _points), ("row", _rows))

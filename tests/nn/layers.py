@@ -15,6 +15,7 @@ CONVOLUTIONS: dict[str, Callable[[], nn.Module]] = {
     "cross": lambda: gnn.SubMConv2d(4, 6, Cross(3)),
     "grouped": lambda: gnn.SubMConv2d(4, 6, 3, groups=2),
     "depthwise": lambda: gnn.SubMConv2d(4, 4, 3, groups=4),
+    "linear": lambda: gnn.Linear(4, 6),
     "one tap": lambda: gnn.SubMConv2d(4, 6, 1, bias=False),
     "regular": lambda: gnn.SparseConv2d(4, 6, 3, padding=1),
     "strided": lambda: gnn.SparseConv2d(4, 6, 3, 2, 1),
@@ -46,8 +47,15 @@ NORMS: dict[str, Callable[[], nn.Module]] = {
     "group norm": lambda: gnn.GroupNorm(2, 4),
     "instance norm": lambda: gnn.InstanceNorm(4, affine=True),
 }
+SUMS: dict[str, Callable[[], nn.Module]] = {
+    "residual": lambda: gnn.Residual(gnn.SubMConv2d(4, 4, 3)),
+    "residual block": lambda: gnn.Residual(
+        gnn.SparseSequential(gnn.SubMConv2d(4, 6, 3), gnn.GroupNorm(2, 6)),
+        gnn.Linear(4, 6),
+        gnn.ReLU(),
+    ),
+}
 ARGUMENTS = {
-    "Linear": (4, 6),
     "Softmax": (1,),
     "LogSoftmax": (1,),
     "Softmin": (1,),
@@ -58,7 +66,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     for name in activation.__all__
 }
 GRIDS: dict[str, Callable[[], nn.Module]] = {"to dense": gnn.ToDense, "to BEV": gnn.ToBEV}
-LAYERS = {**CONVOLUTIONS, **POOLS, **NORMS, **ACTIVATIONS, **GRIDS}
+LAYERS = {**CONVOLUTIONS, **POOLS, **NORMS, **SUMS, **ACTIVATIONS, **GRIDS}
 
 
 def values(y):

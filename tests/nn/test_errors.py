@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-import gossamer
 from gossamer import Cross, Geometry, KeyRangeError, NoBackendError, use_backend
 from gossamer import nn as gnn
+from gossamer.ops.conv import Epilogue
 from tests.scenes import scene
 
 LAYERS = {
@@ -98,14 +98,13 @@ def test_a_bad_layer_is_an_error_that_says_what_came_and_what_was_wanted(backend
         act()
 
 
-def test_a_fused_network_does_not_drop_a_gradient_in_silence():
-    fused = gossamer.fuse(nn.Sequential(gnn.SubMConv2d(4, 6, 3), gnn.BatchNorm(6)).eval())
-    x = scene(2)
-    wants = x.with_features(x.features.requires_grad_())
+def test_a_fused_convolution_does_not_drop_a_gradient_in_silence():
+    x, layer = scene(2), gnn.SubMConv2d(4, 6, 3).requires_grad_(False)
+    wants, then = x.with_features(x.features.requires_grad_()), Epilogue(activation="relu")
     with pytest.raises(ValueError, match=r"fused convolution has none.*torch.no_grad\(\)"):
-        fused(wants)
+        layer.multiplied(wants, then)
     with torch.no_grad():
-        assert fused(wants).features.shape == (len(x), 6)
+        assert layer.multiplied(wants, then).features.shape == (len(x), 6)
 
 
 def test_an_error_inside_a_model_names_the_layer():

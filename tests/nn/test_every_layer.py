@@ -20,7 +20,7 @@ def test_every_layer_is_in_the_list():
 
     used = {type(m).__name__ for make in LAYERS.values() for m in make().modules()}
     every = {n for n in gnn.__all__ if inspect.isclass(getattr(gnn, n))}
-    assert {kind(n) for n in every} - {kind(n) for n in used} == {"SparseSequential"}
+    assert {kind(n) for n in every} <= {kind(n) for n in used}
 
 
 @pytest.mark.parametrize("sites", [0, 1])
@@ -52,7 +52,7 @@ def test_a_tensor_without_rows_and_samples_goes_through(backend, name):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("name", [*CONVOLUTIONS, "Linear"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_autocast_gives_its_dtype_and_gradients_in_that_of_the_parameters(
     backend, name, train, dtype
 ):

@@ -8,7 +8,7 @@ from torch import nn
 
 from gossamer import SparseTensor
 from gossamer import nn as gnn
-from gossamer.ops.pool import moments
+from gossamer.ops.rows import moments
 from tests.scenes import scene
 
 EPS = torch.finfo(torch.float32).eps

@@ -83,3 +83,19 @@ def test_many_points_and_channels_agree_with_one_matrix_product(backend):
     torch.testing.assert_close(interpolate(x, weights, rows), matrix @ x)
     g = torch.randn(points, channels, generator=rng, dtype=torch.float64)
     torch.testing.assert_close(spread(g, weights, rows, sites), matrix.mT @ g)
+
+
+@pytest.mark.parametrize("channels", [1, 16, 37])
+def test_spread_gives_the_same_bits_for_any_number_of_threads(channels):
+    rng = torch.Generator().manual_seed(0)
+    rows = torch.randint(-1, 300, (20_000, 2), generator=rng)
+    weights, g = (torch.randn(20_000, n, generator=rng) for n in (2, channels))
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            results.append(spread(g, weights, rows, 300))
+    finally:
+        torch.set_num_threads(before)
+    for result in results[1:]:
+        assert torch.equal(result, results[0])

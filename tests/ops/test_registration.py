@@ -38,8 +38,6 @@ def conv_arguments(sites: Coords, geometry: Geometry, requires_grad: bool) -> di
         "conv_weight_grad": (x, features(rows, 6), *lists, 2),
         "pool_sum": (x, *lists, rows),
         "argmax": (x.detach(), lists[0], rows),
-        "moments": (x,),
-        "column_dots": (x, features(rulebook.inputs, 4)),
     }
 
 
@@ -66,6 +64,27 @@ def key_arguments(sites: Coords, geometry: Geometry) -> dict[str, tuple]:
     }
 
 
+def row_arguments(sites: Coords, requires_grad: bool) -> dict[str, tuple]:
+    def values(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=requires_grad)
+
+    count = len(sites)
+    x, cell = values(count, 3), torch.randperm(2 * count + 2)[:count]
+    # Three ops of batch norm have no gradient.
+    fixed = [t.detach() for t in (values(count, 3), x, values(3), values(3), values(3))]
+    grad, same, mean, scale, shift = fixed
+    return {
+        "permute": (x, torch.randperm(count)),
+        "onto_grid": (x, cell, 2, count + 1),
+        "from_grid": (values(2, 3, count + 1), cell),
+        "moments": (x,),
+        "column_dots": (x, values(count, 3)),
+        "affine": (same, scale, shift, grad, 0.2),
+        "gated_dots": (*fixed, grad, 0.2),
+        "normalise_grad": (*fixed, [mean, scale, shift], 0.2),
+    }
+
+
 def point_arguments(requires_grad: bool) -> dict[str, tuple]:
     def values(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, dtype=torch.float64, requires_grad=requires_grad)
@@ -84,6 +103,7 @@ def arguments(kind: str, sites: Coords, requires_grad: bool) -> dict[str, tuple]
         **conv_arguments(sites, geometry, requires_grad),
         **key_arguments(sites, geometry),
         **point_arguments(requires_grad),
+        **row_arguments(sites, requires_grad),
     }
 
 

@@ -39,7 +39,7 @@ class Block:
     @classmethod
     def sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
         """The wide, medium and narrow block that fill the registers but for the operands."""
-        rows = (6, 12, 12) if machine.registers == 32 else (3, 6, 6)
+        rows = (6, 12, 12) if machine.registers == 32 else (2, 6, 6)
         return cls(rows[0], 4), cls(rows[1], 2), cls(rows[2], 1, masked=True)
 
     @classmethod
@@ -50,7 +50,7 @@ class Block:
     @classmethod
     def outer_sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
         """The same for the weight gradient, with rows that often divide the number of channels."""
-        rows = (6, 8, 16) if machine.registers == 32 else (3, 6, 8)
+        rows = (6, 8, 16) if machine.registers == 32 else (2, 6, 8)
         return cls(rows[0], 4), cls(rows[1], 2), cls(rows[2], 1, masked=True)
 
     @property

@@ -103,7 +103,7 @@ def conv_rows(
         for j in range(slots):
             begin = starts[tile * slots + j]
             pairs = starts[tile * slots + j + 1] - begin
-            if pairs == 0:
+            if pairs == 0 or c_in == 0:
                 continue
             ins = inputs.ctypes.data + 4 * begin
             outs = outputs.ctypes.data + 4 * begin

@@ -1,5 +1,6 @@
-"""Points and voxels on the CPU: threads own points when reading, channels when writing."""
+"""Points and voxels on the CPU: threads own points when reading, rows and channels when writing."""
 
+import torch
 from numba import njit
 from torch import Tensor
 
@@ -29,8 +30,15 @@ def spread(g: Tensor, weights: Tensor, rows: Tensor, count: int) -> Tensor:
     wide = ACCUMULATOR.get(g.dtype, g.dtype)
     out = g.new_zeros(count, g.shape[1], dtype=wide)
     arrays = [array(t) for t in (g.to(wide), weights.to(wide), rows, out)]
-    pieces = -(-g.shape[1] // CHANNELS_A_PIECE)
-    for_each(pieces, lambda i: _spread(*arrays, i * CHANNELS_A_PIECE))
+    blocks = -(-g.shape[1] // CHANNELS_A_PIECE)
+    # Every piece looks at all points, so rows are cut only where channels do not make a piece a
+    # thread. A row's sum is taken in the order of the points wherever the cut is.
+    parts = -(-torch.get_num_threads() // max(1, blocks))
+    size = -(-count // parts)
+    for_each(
+        blocks * parts,
+        lambda i: _spread(*arrays, i // parts * CHANNELS_A_PIECE, i % parts * size, size),
+    )
     return out.to(g.dtype)
 
 
@@ -55,12 +63,12 @@ def _interpolate(x, weights, rows, y, first):
 
 
 @njit(nogil=True, cache=True)
-def _spread(g, weights, rows, out, first):
+def _spread(g, weights, rows, out, first, first_row, size):
     last = min(first + CHANNELS_A_PIECE, g.shape[1])
     for p in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             row, weight = rows[p, j], weights[p, j]
-            if row >= 0:
+            if first_row <= row < first_row + size:
                 for c in range(first, last):
                     out[row, c] += weight * g[p, c]
 

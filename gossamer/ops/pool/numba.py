@@ -9,11 +9,9 @@ from torch import Tensor
 from gossamer.ops.arrays import array
 from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.pool.columns import column_dots, moments
 from gossamer.ops.rulebooks import TILE, tiles
 from gossamer.ops.threads import for_each
 
-__all__ = ["argmax", "column_dots", "moments", "pool_sum", "refuses"]
 TILES_A_PIECE = 8
 
 

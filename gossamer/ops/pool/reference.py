@@ -34,17 +34,6 @@ def argmax(x: Tensor, pairs: Sequence[Tensor], rows: int) -> Tensor:
     return winner
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    wide, count = x.to(ACCUMULATOR.get(x.dtype, x.dtype)), max(1, x.shape[0])
-    mean = wide.sum(0) / count
-    return mean, (wide - mean).square().sum(0) / count
-
-
-def column_dots(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    wide = a.to(ACCUMULATOR.get(a.dtype, a.dtype))
-    return wide.sum(0), (wide * b).sum(0)
-
-
 def _turns(target: Tensor):
     """Masks that split sorted `target` into parts in which no value repeats."""
     first = torch.searchsorted(target, target)
