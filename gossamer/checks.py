@@ -65,12 +65,17 @@ def samples(name: str, value: Tensor, batch_size: int) -> Tensor:
     if value.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{name} is {value.dtype}; wanted int32 or int64 sample numbers")
     least, most = (int(value.min()), int(value.max())) if value.numel() else (0, -1)
+    sample_range(name, least, most, batch_size)
+    return value
+
+
+def sample_range(name: str, least: int, most: int, batch_size: int) -> None:
+    """Nothing, when sample numbers from `least` to `most` are those of a batch."""
     if least < 0 or most >= batch_size:
         raise ValueError(
             f"{name} has indices from {least} to {most}; wanted 0 to {batch_size - 1}, since "
             f"batch_size is {batch_size}"
         )
-    return value
 
 
 def channels(name: str, came: int, wanted: int) -> None:

@@ -8,10 +8,10 @@ from math import prod
 import torch
 from torch import Tensor
 
-from gossamer.checks import is_int, per_axis, samples, tensor
+from gossamer.checks import is_int, per_axis, sample_range, tensor
 from gossamer.errors import DuplicateSitesError, KeyRangeError
 from gossamer.geometry import Geometry
-from gossamer.ops.keys import coarsen, dilate, pack, unique, unpack
+from gossamer.ops.keys import coarsen, dilate, pack, survey, unique, unpack
 from gossamer.ops.rulebooks import match
 from gossamer.rulebook import Pairs, Rulebook
 
@@ -149,12 +149,13 @@ class Coords:
         """
         ndim = _check_rows(coords)
         shape = None if spatial_shape is None else per_axis("spatial_shape", spatial_shape, ndim, 1)
-        batches = _batch_size(coords, batch_size)
-        box = _box(coords, shape).check(batches)
-        keys = pack(coords, *box.lists)
+        least, most, ascending = survey(coords).tolist()
+        batches = _batch_size(batch_size, least[0], most[0])
+        box = _box(least[1:], most[1:], shape).check(batches)
         stride_axes = per_axis("stride", stride, ndim, 1)
-        if bool((keys[1:] > keys[:-1]).all()):
+        if ascending[0]:
             return cls(coords.int(), box, shape, batches, stride_axes), None
+        keys = pack(coords, *box.lists)
         distinct, row, order = unique(keys)
         if distinct.shape[0] != keys.shape[0]:
             _report_duplicates(coords, row, order)
@@ -341,23 +342,19 @@ def _check_rows(coords: Tensor) -> int:
     return coords.shape[1] - 1
 
 
-def _batch_size(coords: Tensor, batch_size: int | None) -> int:
+def _batch_size(batch_size: int | None, least: int, most: int) -> int:
     if batch_size is None:
-        batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
+        batch_size = max(0, most + 1)
     if not is_int(batch_size) or batch_size < 0:
         raise ValueError(f"batch_size is {batch_size!r}; wanted an int, 0 or more")
-    samples("column 0 of coords, the batch,", coords[:, 0], batch_size)
+    sample_range("column 0 of coords, the batch,", least, most, batch_size)
     return batch_size
 
 
-def _box(coords: Tensor, shape: Axes | None) -> Box:
-    if not len(coords):
-        ndim = coords.shape[1] - 1
-        return Box((0,) * ndim, shape or (1,) * ndim)
-    low = coords[:, 1:].amin(0).tolist()
-    high = coords[:, 1:].amax(0).tolist()
+def _box(low: list[int], high: list[int], shape: Axes | None) -> Box:
+    """The box that holds `low` and `high`, or all of `shape`."""
     if shape is None:
-        return Box(tuple(low), tuple(v + 1 for v in high))
+        return Box(tuple(low), tuple(max(pair) + 1 for pair in zip(low, high, strict=True)))
     if any(v < 0 for v in low) or any(v >= n for v, n in zip(high, shape, strict=True)):
         raise ValueError(
             f"coords reach from {low} to {high}, outside spatial_shape {shape}; drop those rows, "

@@ -37,7 +37,7 @@ def fresh(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
 
 def int64s(values: Sequence[int]) -> np.ndarray:
     """A few ints as an array."""
-    return np.array([int(v) for v in values], dtype=np.int64)
+    return np.array(values, dtype=np.int64)
 
 
 def matrix(values: Sequence[int], columns: int) -> np.ndarray:

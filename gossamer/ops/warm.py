@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gossamer.ops.conv import conv, conv_weight_grad
 from gossamer.ops.dispatch import use_backend
-from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, unique, unpack
+from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, survey, unique, unpack
 from gossamer.ops.points import interpolate, interpolation_dots, spread
 from gossamer.ops.pool import argmax, pool_sum
 from gossamer.ops.rows import (
@@ -43,6 +43,7 @@ def warm(report: Callable[[str, int, int], None]) -> None:
 def _coordinates() -> None:
     for dtype in (torch.int32, torch.int64):
         coords = torch.tensor([[0, 0], [0, 1], [0, 3]], dtype=dtype)
+        survey(coords)
         keys = pack(coords, [0], [4])
     argsort(keys)
     unique(keys)

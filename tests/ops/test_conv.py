@@ -1,14 +1,20 @@
 """The three derivatives of one trilinear form: what each is, and that they are each other's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+import gossamer.ops.conv.numba as numba_conv
 from gossamer.geometry import Geometry
 from gossamer.ops.conv import conv, conv_fused, conv_weight_grad
 from gossamer.ops.dispatch import use_backend
+from gossamer.ops.rulebooks import TILE
 from gossamer.rulebook import Rulebook
 from tests.scenes import scene
 
@@ -235,3 +241,151 @@ def test_widths_that_do_not_fit_are_an_error_and_never_read_past_the_end(backend
         rulebook.convolve(x[:3], torch.zeros(9, 4, 2))
     with pytest.raises(ValueError, match="features has 3 rows; this rulebook reads"):
         rulebook.reduce(x[:3], "max")
+
+
+# From here on the Numba backend, on lists that no scene would make. The numbers are whole and so
+# small that every sum is exact in any order: a product that is missing or doubled is an inequality.
+LENGTHS = (*range(14), *range(15, 18), *range(23, 28), *range(39, 50), 64, 255, 511, 512)
+# A sum of 2**11 products of these is exact, and in float64 it would not be in float32.
+LARGEST = {torch.float32: 1 << 6, torch.float64: 1 << 20}
+
+
+def whole(*shape: int, most: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    """Whole numbers up to `most` and down to -`most`, but not 0."""
+    rng = torch.Generator().manual_seed(seed)
+    signs = torch.randint(2, shape, generator=rng) * 2 - 1
+    return (signs * torch.randint(1, most + 1, shape, generator=rng)).to(dtype)
+
+
+def lists_of(lengths: list[list[int]], inputs: int, outputs: int, seed: int = 0) -> list[Tensor]:
+    """For every tile and slot so many pairs, or as the tile has rows; what they read is random."""
+    rng = torch.Generator().manual_seed(seed)
+    targets = []
+    for tile, slots in enumerate(lengths):
+        rows = min(TILE, outputs - tile * TILE)
+        drawn = [torch.randperm(rows, generator=rng)[:length] for length in slots]
+        targets += [tile * TILE + part.sort().values for part in drawn]
+    starts = torch.tensor([0, *map(len, targets)]).cumsum(0)
+    sources = torch.randint(inputs, (int(starts[-1]),), generator=rng)
+    taps = torch.randperm(len(lengths[0]), generator=rng)
+    return [sources.int(), torch.cat(targets).int(), starts, taps]
+
+
+def slots_of(lists: list[Tensor]) -> Iterator[tuple]:
+    """The tap, input rows and output rows of every slot of every tile."""
+    inputs, outputs, starts, taps = (part.numpy() for part in lists)
+    for i, (begin, end) in enumerate(pairwise(starts)):
+        yield taps[i % len(taps)], inputs[begin:end], outputs[begin:end]
+
+
+def convolved(x: Tensor, weight: Tensor, lists: list[Tensor], rows: int, groups: int) -> Tensor:
+    """y[output] += x[input] @ weight[tap] in NumPy and float64."""
+    y = np.zeros((rows, weight.shape[2]))
+    parts = np.split(x.double().numpy(), groups, 1)
+    weights = np.split(weight.double().numpy(), groups, 2)
+    for tap, source, target in slots_of(lists):
+        products = [a[source] @ w[tap] for a, w in zip(parts, weights, strict=True)]
+        y[target] += np.concatenate(products, 1)  # no output comes twice in a slot
+    return torch.from_numpy(y)
+
+
+def weight_gradient(x: Tensor, grad: Tensor, lists: list[Tensor], groups: int) -> Tensor:
+    """w[tap] += x[input] outer grad[output] in NumPy and float64."""
+    w = np.zeros((len(lists[3]), x.shape[1] // groups, grad.shape[1]))
+    parts, others = (np.split(t.double().numpy(), groups, 1) for t in (x, grad))
+    for tap, source, target in slots_of(lists):
+        outer = [a[source].T @ g[target] for a, g in zip(parts, others, strict=True)]
+        w[tap] += np.concatenate(outer, 1)
+    return torch.from_numpy(w)
+
+
+def problem_of(width: tuple[int, int, int], lengths, inputs: int, outputs: int, dtype, seed: int):
+    """x, weight, gradient of the output, pairs, rows of the output, groups."""
+    c_in, c_out, groups = width
+    shapes = (inputs, c_in), (len(lengths[0]), c_in // groups, c_out), (outputs, c_out)
+    numbers = [whole(*s, most=LARGEST[dtype], dtype=dtype, seed=seed) for s in shapes]
+    return *numbers, lists_of(lengths, inputs, outputs, seed), outputs, groups
+
+
+@st.composite
+def problems(draw):
+    groups = draw(st.sampled_from([1, 1, 2, 5, 33]))
+    channels = (
+        st.just(groups) if groups == 33 else st.integers(1, 140 // groups).map(groups.__mul__)
+    )
+    tiles, slots = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    row = st.lists(st.sampled_from(LENGTHS), min_size=slots, max_size=slots)
+    return problem_of(
+        (draw(channels), draw(channels), groups),
+        draw(st.lists(row, min_size=tiles, max_size=tiles)),
+        draw(st.integers(1, 600)),
+        (tiles - 1) * TILE + draw(st.sampled_from([1, 100, 511, 512])),
+        draw(st.sampled_from(sorted(LARGEST, key=str))),
+        draw(st.integers(0, 99)),
+    )
+
+
+def assert_exact(problem) -> None:
+    x, weight, grad, lists, rows, groups = problem
+    with use_backend("numba"):
+        y = conv(x, weight, lists, [], rows, groups)
+        w = conv_weight_grad(x, grad, lists, [], groups)
+    assert y.dtype == w.dtype == x.dtype
+    assert torch.equal(y.double(), convolved(x, weight, lists, rows, groups))
+    assert torch.equal(w.double(), weight_gradient(x, grad, lists, groups))
+
+
+@settings(max_examples=200)
+@given(problems())
+def test_pair_lists_of_any_length_are_convolved_exactly(garbage, problem):
+    assert_exact(problem)
+
+
+@pytest.mark.parametrize("dtype", LARGEST, ids=str)
+def test_any_number_of_channels_in_pair_lists_is_convolved_exactly(garbage, dtype):
+    dense = [(0, 40, 1), *((53 * c % 140 + 1, c, 1) for c in range(1, 141))]
+    for width in (*dense, *((c, c, c) for c in range(5, 141, 9))):
+        assert_exact(problem_of(width, [[13, 26]], 40, 30, dtype, width[1]))
+
+
+@settings(max_examples=80)
+@given(problems(), st.tuples(*[st.booleans()] * 3))
+def test_pair_lists_of_any_length_are_fused_exactly(garbage, problem, parts):
+    x, weight, grad, lists, rows, groups = problem
+    x, weight = x.clamp(-(1 << 4), 1 << 4), weight.clamp(-(1 << 4), 1 << 4)
+    shapes = (grad.shape[1],), (grad.shape[1],), grad.shape
+    scale, shift, residual = (
+        whole(*shape, most=1 << 3, dtype=x.dtype) if there else None
+        for shape, there in zip(shapes, parts, strict=True)
+    )
+    epilogue = scale, shift, residual, "leaky_relu", 0.25
+    with use_backend("numba"):
+        y = conv_fused(x, weight, lists, rows, groups, *epilogue)
+    exact = convolved(x, weight, lists, rows, groups)
+    exact = exact if scale is None else exact * scale
+    exact = sum((part for part in (shift, residual) if part is not None), exact)
+    assert torch.equal(y.double(), exact.where(exact > 0, exact * 0.25))
+
+
+@pytest.mark.parametrize("width", [(70, 40, 1), (68, 84, 2), (340, 340, 340)], ids=str)
+def test_pieces_give_the_same_bits_on_any_number_of_threads(width, monkeypatch):
+    c_in, c_out, groups = width
+    torch.manual_seed(0)
+    lists = lists_of([[300, 512, 123, 512]] * 34, 999, 34 * TILE)
+    x, weight = torch.randn(999, c_in), torch.randn(4, c_in // groups, c_out)
+    grad = torch.randn(34 * TILE, c_out)
+    work, before, results = [], torch.get_num_threads(), []
+    run = numba_conv.for_each
+    monkeypatch.setattr(numba_conv, "for_each", lambda n, piece: (work.append(n), run(n, piece)))
+    last = weight[0, 0], weight[1, 0], grad, "relu", 0.0
+    for threads in (1, 2, 3, 5):
+        torch.set_num_threads(threads)
+        y = conv(x, weight, lists, [], len(grad), groups)
+        fused = conv_fused(x, weight, lists, len(grad), groups, *last)
+        results.append([y, fused, conv_weight_grad(x, grad, lists, [], groups)])
+    torch.set_num_threads(before)
+    assert work[:3] * 4 == work
+    assert min(work[:2]) >= 3
+    assert work[2] >= 2
+    for ours in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(ours, results[0], strict=True))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, unique, unpack
+from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, survey, unique, unpack
 
 HUGE = 2**63 - 1
 
@@ -81,6 +81,24 @@ KEYS = {
 def test_argsort_is_the_stable_order(backend, name):
     order = argsort(torch.tensor(KEYS[name], dtype=torch.int64))
     assert order.tolist() == sorted(range(len(KEYS[name])), key=KEYS[name].__getitem__)
+
+
+rows_of_ints = st.integers(2, 5).flatmap(
+    lambda columns: st.lists(
+        st.tuples(*[st.integers(-2, 2)] * columns), min_size=0, max_size=6
+    ).map(lambda rows: torch.tensor(rows, dtype=torch.int64).view(-1, columns))
+)
+
+
+@given(rows_of_ints, st.sampled_from([torch.int32, torch.int64]), st.booleans())
+def test_survey_gives_the_range_of_each_column_and_whether_rows_ascend(backend, rows, dtype, sort):
+    rows = torch.tensor(sorted(tuples(rows))).view(rows.shape) if sort else rows
+    least, most, ascending = survey(rows.to(dtype)).tolist()
+    columns = list(zip(*tuples(rows), strict=True)) or [()] * rows.shape[1]
+    assert least == [min(column, default=0) for column in columns]
+    assert most == [max(column, default=-1) for column in columns]
+    expected = tuples(rows) == sorted(set(tuples(rows)))
+    assert ascending == [int(expected)] * rows.shape[1]
 
 
 @pytest.mark.parametrize("name", KEYS)

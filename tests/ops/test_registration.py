@@ -53,6 +53,7 @@ def key_arguments(sites: Coords, geometry: Geometry) -> dict[str, tuple]:
         fine, out = out.rows, sites
     return {
         "pack": (fine, lower, upper),
+        "survey": (fine,),
         "unpack": (keys, lower, upper),
         "argsort": (shuffled,),
         "unique": (shuffled,),

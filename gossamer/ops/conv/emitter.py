@@ -1,9 +1,11 @@
 """LLVM IR for arithmetic on vector registers: what the micro-kernels are written in."""
 
+import platform
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm
 from llvmlite import ir
+from numba.core import config
+from numba.core.codegen import get_host_cpu_features
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
@@ -22,8 +24,13 @@ class Machine:
 
     @classmethod
     def host(cls) -> "Machine":
-        """This machine, from the CPU features that LLVM reports."""
-        return cls.of({name for name, there in llvm.get_host_cpu_features().items() if there})
+        """This machine, from the CPU features that Numba compiles for."""
+        named = getattr(config, "CPU_FEATURES", None) or get_host_cpu_features()
+        features = {feature[1:] for feature in named.split(",") if feature.startswith("+")}
+        # Every 64-bit ARM has NEON, whether LLVM can list its features or not.
+        return cls.of(
+            features | ({"neon"} if platform.machine() in ("arm64", "aarch64") else set())
+        )
 
     @classmethod
     def of(cls, features: set[str]) -> "Machine":

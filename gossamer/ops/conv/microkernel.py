@@ -39,8 +39,10 @@ class Block:
     @classmethod
     def sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
         """The wide, medium and narrow block that fill the registers but for the operands."""
-        rows = (6, 12, 12) if machine.registers == 32 else (2, 6, 6)
-        return cls(rows[0], 4), cls(rows[1], 2), cls(rows[2], 1, masked=True)
+        if machine.registers == 32:
+            return cls(6, 4), cls(12, 2), cls(12, 1, masked=True)
+        # Four vectors of weights would leave too few registers for sums.
+        return cls(6, 2), cls(6, 2), cls(6, 1, masked=True)
 
     @classmethod
     def panel(cls, machine: Machine) -> "Block":
@@ -50,8 +52,9 @@ class Block:
     @classmethod
     def outer_sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
         """The same for the weight gradient, with rows that often divide the number of channels."""
-        rows = (6, 8, 16) if machine.registers == 32 else (2, 6, 8)
-        return cls(rows[0], 4), cls(rows[1], 2), cls(rows[2], 1, masked=True)
+        if machine.registers == 32:
+            return cls(6, 4), cls(8, 2), cls(16, 1, masked=True)
+        return cls(6, 2), cls(6, 2), cls(8, 1, masked=True)
 
     @property
     def rest(self) -> "Block":

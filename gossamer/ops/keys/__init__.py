@@ -1,4 +1,4 @@
-"""Coordinates as sortable int64 keys: pack, sort, make unique, look up, coarsen, dilate.
+"""Coordinates as sortable int64 keys: survey, pack, sort, make unique, look up, coarsen, dilate.
 
 A key numbers the cells of a box of `upper - lower` cells a sample, row-major, batch first:
 `key = ((batch * size_0 + c_0 - lower_0) * size_1 + c_1 - lower_1) * ...`. So rows sorted by key are
@@ -19,6 +19,14 @@ from gossamer.ops.register import new_size, register
 def _coords_of(rows: Tensor, columns: int) -> Tensor:
     return rows.new_empty(new_size(), columns)
 
+
+survey = register(
+    "survey(Tensor coords) -> Tensor",
+    run=lambda coords: select("keys", coords).survey(coords),
+    shape=lambda coords: coords.new_empty(3, coords.shape[1], dtype=torch.int64),
+)
+"""[3, 1+D] int64: the smallest and the largest number of each column of `coords` [N, 1+D], 0 and -1
+without rows; and in every place of the last row 1 if the rows ascend and none repeats, else 0."""
 
 pack = register(
     "pack(Tensor coords, SymInt[] lower, SymInt[] upper) -> Tensor",

@@ -1,5 +1,7 @@
 """Keys on the CPU: one pass packs or unpacks, one sort of (key, row) words orders."""
 
+import math
+
 import numpy as np
 from numba import njit
 from torch import Tensor
@@ -15,6 +17,10 @@ PIECE = 1 << 15  # rows a thread takes at a time
 
 def refuses(problem: Problem) -> str:
     return "" if problem.device == "cpu" else f"runs on cpu, not {problem.device}"
+
+
+def survey(coords: Tensor) -> Tensor:
+    return tensor(_surveyed(array(coords)))
 
 
 def pack(coords: Tensor, lower: list[int], upper: list[int]) -> Tensor:
@@ -60,7 +66,8 @@ def dilate(
 def _sites(coords: Tensor, lower, upper, times, over, tree: Tree) -> Tensor:
     low, high = int64s(lower), int64s(upper)
     keys = reached(array(coords), low, high, int64s(times), int64s(over), tree)
-    if len(keys) and (int(coords[-1, 0]) + 1) * int(np.prod(high - low)) < 1 << 32:
+    cells = math.prod(map(int.__sub__, upper, lower))
+    if len(keys) and (int(coords[-1, 0]) + 1) * cells < 1 << 32:
         # Half the bytes, half the time of the sort.
         half = scratch("reached, 32 bits", len(keys), np.uint32)[: len(keys)]
         half[:] = keys
@@ -82,6 +89,28 @@ def sorting_order(keys: np.ndarray) -> np.ndarray:
     words = (keys << bits) | np.arange(n, dtype=np.int64)
     words.sort()
     return words & ((1 << bits) - 1)
+
+
+@njit(nogil=True, cache=True)
+def _surveyed(coords):
+    rows, columns = coords.shape
+    found = np.zeros((3, columns), np.int64)
+    found[1], found[2] = -1, 1
+    if rows:
+        found[0] = found[1] = coords[0]
+    ascending = True
+    for i in range(1, rows):
+        up = False
+        for column in range(columns - 1, -1, -1):
+            before, here = np.int64(coords[i - 1, column]), np.int64(coords[i, column])
+            # No branch: which column changes from row to row cannot be guessed.
+            up = (here > before) | ((here == before) & up)
+            found[0, column] = min(found[0, column], here)
+            found[1, column] = max(found[1, column], here)
+        ascending &= up
+    if not ascending:
+        found[2] = 0
+    return found
 
 
 @njit(nogil=True, cache=True)

@@ -10,6 +10,17 @@ def refuses(problem: Problem) -> str:
     return ""
 
 
+def survey(coords: Tensor) -> Tensor:
+    rows = coords.long()
+    if not len(rows):
+        return rows.new_tensor([[0], [-1], [1]]).expand(3, rows.shape[1]).clone()
+    steps = rows.diff(dim=0)
+    # The first column that changes from one row to the next decides which of them comes first.
+    first = (steps != 0).int().argmax(1, keepdim=True)
+    ascending = (steps.gather(1, first) > 0).all().long()
+    return torch.stack([rows.amin(0), rows.amax(0), ascending.expand(rows.shape[1])])
+
+
 def pack(coords: Tensor, lower: list[int], upper: list[int]) -> Tensor:
     key = coords[:, 0].long()
     for axis, (low, high) in enumerate(zip(lower, upper, strict=True), start=1):
