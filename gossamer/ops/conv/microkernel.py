@@ -37,12 +37,12 @@ class Block:
     partial: bool = False
 
     @classmethod
-    def sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
-        """The wide, medium and narrow block that fill the registers but for the operands."""
+    def sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block", "Block"]:
+        """Blocks that fill the registers but for the operands, from the widest to the narrowest."""
         if machine.registers == 32:
-            return cls(6, 4), cls(12, 2), cls(12, 1, masked=True)
-        # Four vectors of weights would leave too few registers for sums.
-        return cls(6, 2), cls(6, 2), cls(6, 1, masked=True)
+            return cls(6, 4), cls(8, 3), cls(12, 2), cls(12, 1, masked=True)
+        # More vectors of weights would leave too few registers for sums.
+        return cls(6, 2), cls(6, 2), cls(6, 2), cls(6, 1, masked=True)
 
     @classmethod
     def panel(cls, machine: Machine) -> "Block":
@@ -50,11 +50,11 @@ class Block:
         return cls(machine.registers // 2, 1, masked=True)
 
     @classmethod
-    def outer_sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block"]:
+    def outer_sizes(cls, machine: Machine) -> tuple["Block", "Block", "Block", "Block"]:
         """The same for the weight gradient, with rows that often divide the number of channels."""
         if machine.registers == 32:
-            return cls(6, 4), cls(8, 2), cls(16, 1, masked=True)
-        return cls(6, 2), cls(6, 2), cls(8, 1, masked=True)
+            return cls(6, 4), cls(8, 3), cls(8, 2), cls(16, 1, masked=True)
+        return cls(6, 2), cls(6, 2), cls(6, 2), cls(8, 1, masked=True)
 
     @property
     def rest(self) -> "Block":

@@ -5,7 +5,7 @@ from numba import njit
 from gossamer.ops.arrays import CACHE_LINE
 from gossamer.ops.conv.emitter import HOST
 from gossamer.ops.conv.microkernel import Block, emit_outer, kernel
-from gossamer.ops.conv.rows import MEDIUM_VECTORS, VECTOR, WIDE_VECTORS
+from gossamer.ops.conv.rows import VECTOR
 
 # Rows of x and g that fit into the first-level cache beside the weights being summed: every block
 # of the weight reads them anew.
@@ -47,7 +47,9 @@ def _accumulating(block: Block):
     return accumulate
 
 
-_wide, _medium, _narrow = (_accumulating(block) for block in Block.outer_sizes(HOST))
+BLOCKS = Block.outer_sizes(HOST)
+FOUR, THREE, TWO, _ = (block.vectors for block in BLOCKS)
+_four, _three, _two, _one = map(_accumulating, BLOCKS)
 
 
 @njit(nogil=True, cache=True)
@@ -80,14 +82,15 @@ def _weight_grad_chunk(x, g, w, inputs, outputs, begin, pairs, groups):
         while c < last:
             ws, gs = w.ctypes.data + c * itemsize, g.ctypes.data + c * itemsize
             left = last - c
-            if left >= WIDE_VECTORS * lanes:
-                passes = _wide(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, ahead)
-                c += WIDE_VECTORS * lanes
-            elif left >= MEDIUM_VECTORS * lanes:
-                passes = _medium(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, ahead)
-                c += MEDIUM_VECTORS * lanes
+            if left >= FOUR * lanes:
+                passes = _four(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, ahead)
+                c += FOUR * lanes
+            elif left >= THREE * lanes:
+                passes = _three(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, ahead)
+                c += THREE * lanes
+            elif left >= TWO * lanes:
+                passes = _two(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, 0, passes, ahead)
+                c += TWO * lanes
             else:
-                passes = _narrow(
-                    x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, left, passes, ahead
-                )
+                passes = _one(x, g, xs, gs, ws, ins, outs, pairs, c_in, c_out, left, passes, ahead)
                 c += lanes

@@ -63,9 +63,9 @@ def _narrowing(block: Block):
 
 
 PANEL = Block.panel(HOST)
-WIDE, MEDIUM, NARROW = Block.sizes(HOST)
-WIDE_VECTORS, MEDIUM_VECTORS = WIDE.vectors, MEDIUM.vectors
-_wide, _medium, _narrow = _multiplying(WIDE), _multiplying(MEDIUM), _narrowing(NARROW)
+*BLOCKS, NARROW = Block.sizes(HOST)
+FOUR, THREE, TWO = (block.vectors for block in BLOCKS)
+(_four, _three, _two), _one = map(_multiplying, BLOCKS), _narrowing(NARROW)
 
 
 @njit(nogil=True, cache=True)
@@ -117,14 +117,17 @@ def conv_rows(
                     ws = w.ctypes.data + (taps[j] * c_in * c_out + c) * itemsize
                     ys = base + c * itemsize
                     left = last - c
-                    if left >= WIDE_VECTORS * lanes:
-                        _wide(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, 0)
-                        c += WIDE_VECTORS * lanes
-                    elif left >= MEDIUM_VECTORS * lanes:
-                        _medium(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, 0)
-                        c += MEDIUM_VECTORS * lanes
+                    if left >= FOUR * lanes:
+                        _four(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, 0)
+                        c += FOUR * lanes
+                    elif left >= THREE * lanes:
+                        _three(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, 0)
+                        c += THREE * lanes
+                    elif left >= TWO * lanes:
+                        _two(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, 0)
+                        c += TWO * lanes
                     else:
-                        _narrow(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, left)
+                        _one(x, xs, ins, ws, ys, outs, pairs, known, c_in, c_out, ldy, left)
                         c += lanes
                     known = 0
         if odd:
