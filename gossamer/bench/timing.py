@@ -13,8 +13,9 @@ import torch
 
 SGEMM = 1024  # rows and columns
 # A call shorter than this is run twice and its second run counts, because what it finds in the
-# caches would otherwise depend on whose turn came before.
-SHORT = 0.05  # seconds
+# caches, and whether the memory it asks for has to be mapped anew, would otherwise depend on whose
+# turn came before.
+SHORT = 2.0  # seconds
 
 
 @dataclass(frozen=True)
