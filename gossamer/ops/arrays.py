@@ -38,8 +38,3 @@ def fresh(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
 def int64s(values: Sequence[int]) -> np.ndarray:
     """A few ints as an array."""
     return np.array(values, dtype=np.int64)
-
-
-def matrix(values: Sequence[int], columns: int) -> np.ndarray:
-    """A flat list of ints as an int64 array of rows."""
-    return int64s(values).reshape(-1, columns)
