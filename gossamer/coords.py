@@ -344,7 +344,7 @@ def _check_rows(coords: Tensor) -> int:
 
 def _batch_size(batch_size: int | None, least: int, most: int) -> int:
     if batch_size is None:
-        batch_size = max(0, most + 1)
+        batch_size = max(int(most >= least), most + 1)  # at least 1 where there are rows
     if not is_int(batch_size) or batch_size < 0:
         raise ValueError(f"batch_size is {batch_size!r}; wanted an int, 0 or more")
     sample_range("column 0 of coords, the batch,", least, most, batch_size)

@@ -60,6 +60,11 @@ TENSORS = {
         ValueError,
         "indices from -1 to 0",
     ),
+    "negative batch index": (
+        lambda: make(coords=ROWS - rows([9, 0, 0])),
+        ValueError,
+        "wanted 0 to 0.*batch_size is 1",
+    ),
     "fractional batch size": (lambda: make(batch_size=1.5), ValueError, "batch_size is 1.5"),
     "five axes": (
         lambda: make(coords=torch.zeros(3, 6, dtype=torch.int64)),

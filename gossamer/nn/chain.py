@@ -38,7 +38,17 @@ class Plus:
     other: SparseTensor
 
     def __call__(self, x: SparseTensor) -> SparseTensor:
-        """The sum."""
+        """The sum.
+
+        Raises:
+            ValueError: the two differ in channels.
+        """
+        came, wanted = self.other.channels, x.channels
+        if came != wanted:
+            raise ValueError(
+                f"around makes {came} channels and body {wanted}; wanted the same; give an around "
+                f"that leads to {wanted}, for instance nn.Linear(in_channels, {wanted})"
+            )
         return x + self.other
 
 

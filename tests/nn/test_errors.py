@@ -41,6 +41,11 @@ LAYERS = {
         "'spconv', 'minkowski'",
     ),
     "channels": (lambda: gnn.SubMConv2d(5, 4, 3)(scene(2)), ValueError, "4 channels.*built for 5"),
+    "residual of two widths": (
+        lambda: gnn.Residual(gnn.SubMConv2d(4, 6, 3))(scene(2)),
+        ValueError,
+        "around makes 4 channels and body 6",
+    ),
     "dimension": (
         lambda: gnn.SubMConv3d(4, 4, 3)(scene(2)),
         ValueError,

@@ -11,7 +11,7 @@ from gossamer.ops.rulebooks import TILE
 
 VECTOR = HOST.vector_bytes
 # How many pairs before its turn a row is asked for: gathered rows come from the last-level cache or
-# further, and that many blocks of arithmetic cover the wait.
+# further, and the arithmetic of that many pairs covers the wait.
 AHEAD = 24
 
 
