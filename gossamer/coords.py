@@ -147,6 +147,28 @@ class Coords:
             DuplicateSitesError: two rows are equal.
             KeyRangeError: the range does not fit a 63-bit key.
         """
+        sites, row, order = cls.under(coords, spatial_shape, batch_size, stride)
+        if row is None or order is None:
+            return sites, None
+        if len(sites) != coords.shape[0]:
+            _report_duplicates(coords, row, order)
+        return replace(sites, given=row), order
+
+    @classmethod
+    def under(
+        cls,
+        coords: Tensor,
+        spatial_shape: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        stride: int | Sequence[int] = 1,
+    ) -> tuple["Coords", Tensor | None, Tensor | None]:
+        """The sites under rows that may repeat; arguments and errors as in `of`.
+
+        Returns:
+            sites: N of them, in key order.
+            row: [R] int64, the site of each row; None where row i is site i.
+            order: [R] int64, the rows sorted by site, those of one site as they came; or None.
+        """
         ndim = _check_rows(coords)
         shape = None if spatial_shape is None else per_axis("spatial_shape", spatial_shape, ndim, 1)
         least, most, ascending = survey(coords).tolist()
@@ -154,12 +176,10 @@ class Coords:
         box = _box(least[1:], most[1:], shape).check(batches)
         stride_axes = per_axis("stride", stride, ndim, 1)
         if ascending[0]:
-            return cls(coords.int(), box, shape, batches, stride_axes), None
-        keys = pack(coords, *box.lists)
-        distinct, row, order = unique(keys)
-        if distinct.shape[0] != keys.shape[0]:
-            _report_duplicates(coords, row, order)
-        return cls(unpack(distinct, *box.lists), box, shape, batches, stride_axes, given=row), order
+            return cls(coords.int(), box, shape, batches, stride_axes), None, None
+        distinct, row, order = unique(pack(coords, *box.lists))
+        rows = unpack(distinct, *box.lists)
+        return cls(rows, box, shape, batches, stride_axes), row, order
 
     def __len__(self) -> int:
         """N, the number of sites."""

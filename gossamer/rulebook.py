@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gossamer.checks import one_of
 from gossamer.ops.conv import Epilogue, conv, conv_fused
+from gossamer.ops.keys import argsort
 from gossamer.ops.pool import argmax, pool_sum
 from gossamer.ops.rulebooks import TILE, tiles, transpose
 
@@ -191,4 +192,23 @@ class Rulebook:
         starts = torch.searchsorted(target, edges)
         taps = torch.zeros(1, dtype=torch.int64, device=target.device)
         pairs = Pairs(source.int(), target.int(), starts, taps)
+        return cls(inputs, outputs, {False: pairs})
+
+    @classmethod
+    def of_triples(cls, triples: Tensor, taps: int, inputs: int, outputs: int) -> "Rulebook":
+        """Any pairs, in any order; some may be there several times, and then they count as often.
+
+        Args:
+            triples: [P, 3] int64, (tap, input row, output row), each in its range.
+            taps: K.
+            inputs: how many input rows there are.
+            outputs: how many output rows there are.
+        """
+        tap, source, target = triples.unbind(1)
+        group = target.div(TILE, rounding_mode="floor") * taps + tap
+        order = argsort(group * max(1, outputs) + target)
+        counts = torch.bincount(group, minlength=tiles(outputs) * taps)
+        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        slots = torch.arange(taps, device=triples.device)
+        pairs = Pairs(source[order].int(), target[order].int(), starts, slots)
         return cls(inputs, outputs, {False: pairs})

@@ -14,7 +14,7 @@ def located(forward: Callable) -> Callable:
     def named(self: nn.Module, x, *options):
         try:
             return forward(self, x, *options)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AssertionError) as error:
             path = _path(self)
             if not path:
                 raise

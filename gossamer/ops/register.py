@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import SymInt
 
-_LIBRARY = torch.library.Library("gossamer", "DEF")
+_LIBRARIES: dict[str, torch.library.Library] = {}
 
 
 def register(
@@ -20,6 +20,7 @@ def register(
     shape: Callable,
     save: Callable | None = None,
     grad: Callable | None = None,
+    namespace: str = "gossamer",
 ) -> Callable[..., Any]:
     """Define an op that torch.compile sees as one node.
 
@@ -30,14 +31,36 @@ def register(
         save: takes (ctx, inputs, output) and keeps what `grad` needs.
         grad: takes (ctx, *output_grads) and returns one gradient, or None, per input. It is
             written in ops that are themselves registered here, so gradients have gradients.
+        namespace: where in torch.ops it goes.
     """
-    name = schema[: schema.index("(")]
-    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"gossamer::{name}", shape, lib=_LIBRARY)
+    library, name = _library(namespace), schema[: schema.index("(")]
+    library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(name, run, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"{namespace}::{name}", shape, lib=library)
     if grad is not None:
-        torch.library.register_autograd(f"gossamer::{name}", grad, setup_context=save, lib=_LIBRARY)
-    return getattr(torch.ops.gossamer, name).default
+        torch.library.register_autograd(
+            f"{namespace}::{name}", grad, setup_context=save, lib=library
+        )
+    return getattr(getattr(torch.ops, namespace), name).default
+
+
+def compose(schema: str, run: Callable, *, namespace: str) -> Callable[..., Any]:
+    """Define an op that is written in others: gradients and shapes are theirs.
+
+    Args:
+        schema, namespace: as in `register`.
+        run: computes the result in ops that torch knows.
+    """
+    library, name = _library(namespace), schema[: schema.index("(")]
+    library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(name, run, "CompositeImplicitAutograd")
+    return getattr(getattr(torch.ops, namespace), name).default
+
+
+def _library(namespace: str) -> torch.library.Library:
+    if namespace not in _LIBRARIES:
+        _LIBRARIES[namespace] = torch.library.Library(namespace, "DEF")
+    return _LIBRARIES[namespace]
 
 
 def new_size() -> SymInt:

@@ -8,7 +8,7 @@ from torch import Tensor
 from gossamer.ops.conv import conv, conv_weight_grad
 from gossamer.ops.dispatch import use_backend
 from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, survey, unique, unpack
-from gossamer.ops.points import interpolate, interpolation_dots, spread
+from gossamer.ops.points import first_come, interpolate, interpolation_dots, spread
 from gossamer.ops.pool import argmax, pool_sum
 from gossamer.ops.rows import (
     affine,
@@ -81,6 +81,7 @@ def _points(dtype: torch.dtype) -> None:
     interpolate(x, weights, rows)
     spread(x, weights, rows, 3)
     interpolation_dots(x, x, rows)
+    first_come(x, [0.0], [1.0], [2], 1)
 
 
 def _rows(dtype: torch.dtype) -> None:

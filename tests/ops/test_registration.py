@@ -95,6 +95,7 @@ def point_arguments(requires_grad: bool) -> dict[str, tuple]:
         "interpolate": (values(9, 3), values(7, 4), rows),
         "spread": (values(7, 3), values(7, 4), rows, 9),
         "interpolation_dots": (values(9, 3), values(7, 3), rows),
+        "first_come": (values(9, 3).detach(), [-1.0, -0.5], [0.5, 0.25], [4, 4], 3),
     }
 
 

@@ -1,14 +1,15 @@
-"""Between points and voxels: weighted sums of rows, and their adjoint.
+"""Between points and voxels: which voxel a point opens, weighted sums of rows, their adjoint.
 
 `interpolate`, `spread` and `interpolation_dots` are the three derivatives of one trilinear form,
 the sum over points p and corners j of weights[p, j] * <x[rows[p, j]], g[p]>; so each one has the
 other two for gradients, to any order.
 """
 
+import torch
 from torch import Tensor
 
 from gossamer.ops.dispatch import select
-from gossamer.ops.register import register
+from gossamer.ops.register import new_size, register
 
 
 def _save(ctx, inputs, output) -> None:
@@ -82,4 +83,34 @@ Args:
     x: [N, C] floating.
     g: [P, C], of the dtype of x.
     rows: [P, J] int64.
+"""
+
+
+def _shape_of_first_come(points: Tensor, lower: list[float], *rest) -> tuple[Tensor, ...]:
+    rows = points.new_empty(points.shape[0], dtype=torch.int64)
+    cells = points.new_empty(new_size(), len(lower), dtype=torch.int32)
+    return rows, torch.empty_like(rows), cells
+
+
+first_come = register(
+    "first_come(Tensor points, float[] lower, float[] edges, int[] size, SymInt most)"
+    " -> (Tensor, Tensor, Tensor)",
+    run=lambda points, *rest: select("points", points).first_come(points, *rest),
+    shape=_shape_of_first_come,
+)
+"""Voxels in the order of their first points, of which those after the first `most` are dropped.
+
+The cell of a point is floor((point - lower) / edges), computed in the dtype of the points.
+
+Args:
+    points: [P, D or more] float32 or float64; the first D columns are positions.
+    lower: D lower bounds.
+    edges: D edges of a cell.
+    size: D cells; their product fits 63 bits.
+    most: the number of voxels there may be.
+
+Returns:
+    voxel: [P] int64, the voxel of each point, -1 outside the grid (so for NaN) or if it is dropped.
+    place: [P] int64, how many points of the same voxel came before, 0 where there is no voxel.
+    cells: [N, D] int32, the cell of each voxel.
 """

@@ -1,15 +1,17 @@
 """Points and voxels on the CPU: threads own points when reading, rows and channels when writing."""
 
+import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 
-from gossamer.ops.arrays import array
+from gossamer.ops.arrays import array, int64s, tensor
 from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.dispatch import Problem
 from gossamer.ops.threads import for_each
 
 POINTS_A_PIECE = 1 << 13
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / the golden ratio: spreads neighbouring keys
 CHANNELS_A_PIECE = 16  # a cache line of float32, so two threads never write the same one
 
 
@@ -51,6 +53,16 @@ def interpolation_dots(x: Tensor, g: Tensor, rows: Tensor) -> Tensor:
     return dots.to(x.dtype)
 
 
+def first_come(
+    points: Tensor, lower: list[float], edges: list[float], size: list[int], most: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    cloud = array(points)
+    voxel, place = (points.new_empty(points.shape[0], dtype=torch.int64) for _ in range(2))
+    bounds = [np.array(values, cloud.dtype) for values in (lower, edges)]
+    cells = _first_come(cloud, *bounds, int64s(size), most, array(voxel), array(place))
+    return voxel, place, tensor(cells)
+
+
 @njit(nogil=True, cache=True)
 def _interpolate(x, weights, rows, y, first):
     for p in range(first, min(first + POINTS_A_PIECE, rows.shape[0])):
@@ -83,3 +95,47 @@ def _dots(x, g, rows, dots, first):
                 for c in range(x.shape[1]):
                     total += x[row, c] * g[p, c]
             dots[p, j] = total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _first_come(points, lower, edges, size, most, voxel, place):
+    most = min(most, points.shape[0])
+    bits = 4
+    while (1 << bits) < 2 * most:
+        bits += 1
+    # Open addressing. A slot holds the voxel and not its key, so that the slots fit the cache.
+    slots = np.full(1 << bits, -1, np.int32)
+    shift, last = np.uint64(64 - bits), (1 << bits) - 1
+    keys = np.empty(most, np.int64)
+    counts = np.zeros(most, np.int64)
+    # The row after the last voxel takes the cell of the point at hand, in case it opens the next.
+    cells = np.empty((most + 1, size.size), np.int32)
+    count = 0
+    for p in range(points.shape[0]):
+        voxel[p] = -1
+        place[p] = 0
+        key = np.int64(0)
+        for axis in range(size.size):
+            cell = np.floor((points[p, axis] - lower[axis]) / edges[axis])
+            if not (cell >= 0 and cell < size[axis]):
+                key = np.int64(-1)
+                break
+            cells[count, axis] = np.int32(cell)
+            key = key * size[axis] + np.int64(cell)
+        if key < 0:
+            continue
+        slot = np.int64((np.uint64(key) * GOLDEN) >> shift)
+        while slots[slot] >= 0 and keys[slots[slot]] != key:
+            slot = (slot + 1) & last
+        v = slots[slot]
+        if v < 0:
+            if count == most:
+                continue
+            v = count
+            slots[slot] = v
+            keys[v] = key
+            count += 1
+        voxel[p] = v
+        place[p] = counts[v]
+        counts[v] += 1
+    return cells[:count].copy()
