@@ -1,0 +1,1 @@
+"""The names of upstream's compiled module that work without one."""

@@ -1,0 +1,1 @@
+"""`spconv.core_cc.csrc`."""

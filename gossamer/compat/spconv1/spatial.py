@@ -1,0 +1,3 @@
+"""Spatial helpers."""
+
+from gossamer.compat.spconv.pytorch.spatial import RemoveDuplicate as RemoveDuplicate
