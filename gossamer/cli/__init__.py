@@ -4,14 +4,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any, NoReturn
 
 from gossamer.errors import NoBackendError
 from gossamer.version import __version__
 
 # Verb -> what it does, and a line to try; in the order in which a newcomer meets them. A verb is
-# the module gossamer.cli.<verb>, and in it a function `command` whose parameters are its options;
-# where it says what to do with what, as `bench cpu` does, also the typer application `group`.
+# the module gossamer.cli.<verb>, with _ for -, and in it a function `command` whose parameters are
+# its options; where it says what to do with what, as `bench cpu` does, also the typer application
+# `group`.
 VERBS = {
     "demo": (
         "Train a sparse U-Net on simulated scans, score it, and look at what it sees.",
@@ -36,6 +38,14 @@ VERBS = {
     "bench": (
         "Measure this machine's kernels and networks beside those of other libraries.",
         "gossamer bench cpu --scan SCAN --channels 16 32 --json FILE",
+    ),
+    "run": (
+        "Run an unedited program that was written for another library.",
+        "gossamer run --as spconv train.py --epochs 3",
+    ),
+    "check-dropin": (
+        "Say which of another library's names a code base uses, and whether gossamer has them.",
+        "gossamer check-dropin FOLDER",
     ),
     "doctor": (
         "Say what this machine has: versions, devices, backends, compiled kernels.",
@@ -67,10 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # they wait for one another take the very cores that they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = list(sys.argv[1:] if arguments is None else arguments)
+    words, program = _split(words)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        _app(_verb(words))(words or ["--help"], prog_name="gossamer")
+        _app(_verb(words))([*words, *program] or ["--help"], prog_name="gossamer")
     except USER_ERRORS as error:
         if debug:
             raise
@@ -84,6 +95,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _verb(words: Sequence[str]) -> str | None:
     named = next((word for word in words if not word.startswith("-")), None)
     return named if named in VERBS else None
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words that are ours, and those of the program that `run` runs, in which nothing is."""
+    if _verb(words) != "run":
+        return words, []
+    at = words.index("run") + 1
+    while at < len(words) and words[at][:1] == "-" and words[at] != "--" and words[at][:2] != "-m":
+        at += 2 if words[at] in ("--as", "--api") else 1
+    ours, program = words[:at], words[at:]
+    return ours, ["--", *program[program[:1] == ["--"] :]] if program else []
 
 
 def _app(verb: str | None) -> Callable[..., Any]:
@@ -119,12 +141,16 @@ def _app(verb: str | None) -> Callable[..., Any]:
         pass
 
     for name, (summary, _) in VERBS.items():
-        module = import_module(f"gossamer.cli.{name}") if name == verb else None
+        module = _module(name) if name == verb else None
         if group := getattr(module, "group", None):
             app.add_typer(group, name=name, short_help=summary)
         else:
             app.command(name, short_help=summary)(module.command if module else _unloaded)
     return app
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"gossamer.cli.{verb.replace('-', '_')}")
 
 
 def _unloaded() -> None:

@@ -50,7 +50,7 @@ def test_help_names_every_verb_what_it_does_and_an_example(words, capsys, monkey
 
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_is_a_module_whose_command_explains_itself(name):
-    assert import_module(f"gossamer.cli.{name}").command.__doc__
+    assert import_module(f"gossamer.cli.{name.replace('-', '_')}").command.__doc__
 
 
 def test_help_imports_no_verb():
