@@ -271,12 +271,17 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
             f"channel size mismatch: the input has {came} channels; this layer was built for "
             f"{self.in_channels}"
         )
-        if self.conv1x1:
+        if self.conv1x1 or self._undoes_nothing(x):
             return self._activated(self._rows_multiplied(x), add)
         if not x.benchmark:
             return self._through(x, self._route(x), add, then)
         about = {"type": "SparseConvolution", "params": self._about()}
         return recorded(x, self.name, about, self._route, lambda x, to: self._through(x, to, add))
+
+    def _undoes_nothing(self, x: SparseConvTensor) -> bool:
+        """Whether this goes back with one tap where a layer with one tap left the sites alone."""
+        one = self.inverse and prod(self.kernel_size) == 1 and self.groups == 1
+        return one and x.find_indice_pair(self.indice_key) is None
 
     def _about(self) -> dict[str, Any]:
         names = "kernel_size stride padding dilation output_padding subm transposed".split()

@@ -30,15 +30,20 @@ def tensor(
     *,
     side: int | None = None,
     batch: int = 3,
+    uneven: bool = False,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> spconv.SparseConvTensor:
-    """Normally distributed features on rows; where the batch is 3, sample 1 has none."""
+    """Normally distributed features on rows; where the batch is 3, sample 1 has none.
+
+    An uneven grid has one cell more an axis, empty ones.
+    """
     side = side or SIDES[ndim]
+    shape = [side + axis * uneven for axis in range(ndim)]
     indices = indices_of(ndim, sites, order, side=side, batch=batch)
     rng = torch.Generator().manual_seed(seed)
     features = torch.randn(len(indices), channels, generator=rng, dtype=torch.float64)
-    return spconv.SparseConvTensor(features.to(dtype), indices, [side] * ndim, batch)
+    return spconv.SparseConvTensor(features.to(dtype), indices, shape, batch)
 
 
 def first_rows(indices: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def layer_of(case: dict, options: dict) -> nn.Module:
 def input_of(case: dict, options: dict) -> tuple[spconv.SparseConvTensor, Tensor]:
     """What the layer is called with, and for an inverse layer the rows that it leads back to."""
     ndim, (c_in, _, _), dtype = case["ndim"], case["width"], case["dtype"]
-    x = tensor(ndim, case["sites"], c_in, case["order"], side=SIDES[ndim], dtype=dtype)
+    x = tensor(ndim, case["sites"], c_in, case["order"], side=SIDES[ndim], uneven=True, dtype=dtype)
     if not case["kind"].startswith("inverse"):
         return x, x.indices
     names = {"convolution": "SparseConv", "pool": "SparseMaxPool"}
@@ -114,7 +114,8 @@ def twin_of(case: dict, kernel: Kernel, x: spconv.SparseConvTensor, target: Tens
         return submanifold_twin(kernel, x)
     dense = downward if kind in ("regular", "inverse of a transposed") else upward
     if kind.startswith("inverse"):
-        out_shape, indices = [SIDES[case["ndim"]]] * case["ndim"], target
+        out_shape = [SIDES[case["ndim"]] + axis for axis in range(case["ndim"])]
+        indices = target
     else:
         out_shape = out_shape_of(case, kernel, shape)
         ones = summed(torch.ones(len(x.indices), 1), x.indices, batch, shape)

@@ -34,7 +34,7 @@ def layer_and_input(
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["Conv", "ConvTranspose"])
 def test_weights_in_krsc_are_those_of_torch_with_their_axes_moved(ndim, kind):
-    x = tensor(ndim, 40, 3, dtype=torch.float64)
+    x = tensor(ndim, 40, 3, uneven=True, dtype=torch.float64)
     layer = getattr(spconv, f"Sparse{kind}{ndim}d")(3, 5, 3, 2, 1, bias=False).double()
     twin = getattr(nn, f"{kind}{ndim}d")(3, 5, 3, 2, 1, bias=False).double()
     out_and_in = (0, ndim + 1) if kind == "Conv" else (ndim + 1, 0)
@@ -79,6 +79,15 @@ def test_an_inverse_layer_of_one_tap_has_its_weight_in_krsc():
     grid = summed(y.features, y.indices, y.batch_size, y.spatial_shape)
     expected = gathered(grid, halves) @ layer.weight.view(4, 6).t() * even + layer.bias
     torch.testing.assert_close(z.features, expected)
+
+
+def test_an_inverse_layer_of_one_tap_is_a_product_where_the_sites_were_left_alone():
+    x = tensor(3, 40, 6, "shuffled")
+    y = spconv.SparseConv3d(6, 6, 1, indice_key="key")(x)
+    layer = spconv.SparseInverseConv3d(6, 4, 1, "key")
+    z = layer(y)
+    torch.testing.assert_close(z.features, y.features @ layer.weight.view(6, 4) + layer.bias)
+    assert z.indices is x.indices
 
 
 @pytest.mark.parametrize("order", ["shuffled", "repeated"])

@@ -35,7 +35,7 @@ class Centred(nn.Module):
 
 def hooked() -> nn.BatchNorm1d:
     norm = nn.BatchNorm1d(6)
-    norm.register_forward_hook(lambda module, inputs, output: output + 1)
+    norm.register_forward_hook(lambda module, inputs, output: output.cumsum(0) / len(output))
     return norm
 
 

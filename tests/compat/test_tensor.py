@@ -228,7 +228,7 @@ def test_a_copied_layer_is_independent():
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("sites", [0, 1, 20])
 def test_dense_has_the_last_row_of_a_site(ndim, order, sites):
-    x = tensor(ndim, sites, 3, order, dtype=torch.float64)
+    x = tensor(ndim, sites, 3, order, uneven=True, dtype=torch.float64)
     expected, writer = torch.zeros(3, *x.spatial_shape, 3).double(), {}
     for i, row in enumerate(x.indices.tolist()):
         expected[tuple(row)] = x.features[i]
@@ -281,7 +281,7 @@ def test_some_rows_are_selected(how):
 
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
 def test_from_dense_takes_the_cells_that_are_not_zero(ndim):
-    x = tensor(ndim, 20, 3)
+    x = tensor(ndim, 20, 3, uneven=True)
     grid = x.dense(channels_first=False).requires_grad_()
     y = spconv.SparseConvTensor.from_dense(grid)
     assert (y.spatial_shape, y.batch_size) == (x.spatial_shape, 3)
@@ -302,6 +302,7 @@ def test_a_shadow_copy_shares_everything():
         assert getattr(y, name) is getattr(x, name)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_quantized_features_say_their_scale():
     x = tensor(3, 40, 4)
     y = x.replace_feature(torch.quantize_per_tensor(x.features, 0.5, 0, torch.qint8))
