@@ -12,6 +12,7 @@ from gossamer.compat import routing, weights
 from gossamer.compat.activation import FUSED, NONE, activate, number
 from gossamer.compat.cumm import tensorview as tv
 from gossamer.compat.fusing import Tail
+from gossamer.compat.graphs import outside_graphs
 from gossamer.compat.recording import keep_maximum, recorded, timed
 from gossamer.compat.routing import Route
 from gossamer.compat.sites import Link
@@ -236,10 +237,8 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         if not isinstance(input, SparseConvTensor):
             raise TypeError(f"input is a {type(input).__name__}; wanted a SparseConvTensor")
         with timed(input, self._sparse_unique_name):
-            return self._convolved(input, add_input)
+            return outside_graphs(self._convolved, input, add_input)
 
-    # What depends on indices is no part of a compiled graph; what lies between layers is.
-    @torch.compiler.disable()
     def _joined(self, input: SparseConvTensor, links: Sequence[nn.Module]):
         then, taken = None, 1
         if type(self).forward is SparseConvolution.forward and is_bare(self):
@@ -248,7 +247,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
                 taken += tail.length
         if then is None:
             return self(input), 1
-        return self._convolved(input, None, then), taken
+        return outside_graphs(self._convolved, input, None, then), taken
 
     def _last_steps(self, x: SparseConvTensor, tail: Tail) -> Epilogue | None:
         """A batch norm and an activation as the end of this convolution, where they can be."""
@@ -261,7 +260,6 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         (like,) = in_autocast_dtype(held)
         return tail.as_epilogue(self.bias, like.dtype, held, self.weight)
 
-    @torch.compiler.disable()
     @located
     def _convolved(
         self, x: SparseConvTensor, add: SparseConvTensor | None, then: Epilogue | None = None
@@ -336,7 +334,8 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         y = link.convolve(values, weight, self.bias, self.groups, then)
         new = x._written(y, link.target, target)
         new.indice_dict = indice_dict
-        keep_maximum(self.get_max_num_voxels(), len(target))
+        if self.record_voxel_count:
+            keep_maximum(self.get_max_num_voxels(), len(target))
         if alone:
             later, more = link.seen_alone(x.features, weight, self.groups)
             new = new.replace_feature(new.features.index_add(0, later, more))

@@ -106,4 +106,4 @@ LOAD = Load()
 def native(weight: Tensor) -> Tensor:
     """[K, C_in/groups, C_out] from KRSC [C_out, *k, C_in/groups]."""
     out_channels, in_channels = weight.shape[0], weight.shape[-1]
-    return weight.reshape(out_channels, -1, in_channels).permute(1, 2, 0).contiguous()
+    return weight.reshape(out_channels, -1, in_channels).permute(1, 2, 0)

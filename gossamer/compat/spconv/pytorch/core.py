@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.fx import ProxyableClassMeta  # type: ignore[attr-defined]
 
 from gossamer.compat.fusing import Tail
+from gossamer.compat.graphs import outside_graphs
 from gossamer.compat.indice_data import ImplicitGemmIndiceData as ImplicitGemmIndiceData
 from gossamer.compat.indice_data import IndiceData as IndiceData
 from gossamer.compat.placed import Placed
@@ -201,12 +202,14 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
         """The rulebook under an indice key, or None."""
         return None if key is None else self.indice_dict.get(key)
 
-    @torch.compiler.disable()
     def dense(self, channels_first: bool = True) -> Tensor:
         """[B, C, *spatial_shape], or [B, *spatial_shape, C]; zero where there is no site.
 
         Of several rows at one place the last one counts.
         """
+        return outside_graphs(self._on_grid, channels_first)
+
+    def _on_grid(self, channels_first: bool) -> Tensor:
         sites = self._place().sites.coords
         shape = list(self.spatial_shape)
         cell = pack(sites.rows, [0] * len(shape), shape)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gossamer.compat import routing
 from gossamer.compat.convolution import _MAX_NUM_VOXELS_DURING_TRAINING
+from gossamer.compat.graphs import outside_graphs
 from gossamer.compat.recording import keep_maximum, recorded, timed
 from gossamer.compat.routing import Route
 from gossamer.compat.spconv.core import ConvAlgo
@@ -81,9 +82,8 @@ class _Pool(SparseModule):
         if not isinstance(input, SparseConvTensor):
             raise TypeError(f"input is a {type(input).__name__}; wanted a SparseConvTensor")
         with timed(input, self._sparse_unique_name):
-            return self._pooled(input)
+            return outside_graphs(self._pooled, input)
 
-    @torch.compiler.disable()
     @located
     def _pooled(self, x: SparseConvTensor) -> SparseConvTensor:
         if not x.benchmark:
@@ -110,7 +110,8 @@ class _Pool(SparseModule):
         link, target, indice_dict = route
         new = x._written(self._reduced(x, route), link.target, target)
         new.indice_dict = indice_dict
-        keep_maximum(self.get_max_num_voxels(), len(target))
+        if self.record_voxel_count:
+            keep_maximum(self.get_max_num_voxels(), len(target))
         return new
 
     def _reduced(self, x: SparseConvTensor, route: Route) -> Tensor:
@@ -218,9 +219,11 @@ class SparseGlobalMaxOrAvgPool(SparseModule):
         super().__init__(name=name)
         self.is_mean = is_mean
 
-    @torch.compiler.disable()
     def forward(self, input: SparseConvTensor) -> Tensor:
         """[N, C] -> [B, C]."""
+        return outside_graphs(self._over_samples, input)
+
+    def _over_samples(self, input: SparseConvTensor) -> Tensor:
         sample, order = input._place().sites.indices()[:, 0].long().sort(stable=True)
         rulebook = Rulebook.sending(order, sample, input.batch_size, len(sample))
         return rulebook.reduce(input.features, "mean" if self.is_mean else "max")
