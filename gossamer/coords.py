@@ -13,7 +13,7 @@ from gossamer.errors import DuplicateSitesError, KeyRangeError
 from gossamer.geometry import Geometry
 from gossamer.ops.keys import coarsen, dilate, pack, survey, unique, unpack
 from gossamer.ops.rulebooks import match
-from gossamer.rulebook import Pairs, Rulebook
+from gossamer.rulebook import Pairs, Rulebook, to_be_kept
 
 Axes = tuple[int, ...]
 INT32 = torch.iinfo(torch.int32)
@@ -210,7 +210,8 @@ class Coords:
     def per_sample(self) -> Rulebook:
         """The rulebook that sends every site to its sample, built on first use."""
         if "per_sample" not in self.steps:
-            self.steps["per_sample"] = Rulebook.grouping(self.batch, self.batch_size)
+            with to_be_kept():
+                self.steps["per_sample"] = Rulebook.grouping(self.batch, self.batch_size)
         return self.steps["per_sample"]
 
     def rulebook(self, geometry: Geometry, bound: Axes | None = None) -> Rulebook:
@@ -262,7 +263,8 @@ class Coords:
         if step is not None and step.rows is self.rows:
             return step.rulebook.T
         if "back" not in self.steps:
-            self.steps["back"] = source.onto(geometry, self).T
+            with to_be_kept():
+                self.steps["back"] = source.onto(geometry, self).T
         return self.steps["back"]
 
     def kept(self, rows: Tensor) -> "Coords":
@@ -284,7 +286,8 @@ class Coords:
     def _step(self, geometry: Geometry, bound: Axes | None = None) -> Step:
         key = (geometry, bound)
         if key not in self.steps:
-            self.steps[key] = self._build(geometry, bound)
+            with to_be_kept():
+                self.steps[key] = self._build(geometry, bound)
         return self.steps[key]
 
     def _build(self, geometry: Geometry, bound: Axes | None) -> Step:

@@ -4,6 +4,7 @@ A rulebook is built once for two sets of sites and a Geometry, and then shared: 
 gradients, its inverse and pooling all read the same pairs, forwards or backwards.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -15,6 +16,15 @@ from gossamer.ops.conv import Epilogue, conv, conv_fused
 from gossamer.ops.keys import argsort
 from gossamer.ops.pool import argmax, pool_sum
 from gossamer.ops.rulebooks import TILE, tiles, transpose
+
+
+def to_be_kept() -> AbstractContextManager:
+    """A block whose tensors may be used later where gradients are wanted.
+
+    torch.inference_mode makes tensors that may not, also of what is made once and kept.
+    """
+    inferring = torch.is_inference_mode_enabled()
+    return torch.inference_mode(False) if inferring else nullcontext()
 
 
 class Pairs(NamedTuple):
@@ -54,7 +64,8 @@ class Rulebook:
     def pairs(self) -> Pairs:
         """The pairs in the direction of this rulebook."""
         if self.backwards not in self.sides:
-            self.sides[self.backwards] = self._turned(self.sides[not self.backwards])
+            with to_be_kept():
+                self.sides[self.backwards] = self._turned(self.sides[not self.backwards])
         return self.sides[self.backwards]
 
     def _turned(self, other: Pairs) -> Pairs:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer import Coords, Geometry, KeyRangeError
+from gossamer import Coords, Geometry, KeyRangeError, SparseTensor, nn
 from tests.dense import Kernel, box_taps, downward, gathered, scattered, upward
 from tests.scenes import scene, scenes
 
@@ -214,3 +214,17 @@ def test_a_kernel_that_reaches_past_what_a_key_can_number_is_an_error(backend):
     edge, _ = Coords.of(torch.tensor([[0, 2**31 - 2]]))
     with pytest.raises(KeyRangeError, match="32-bit"):
         edge.output(Geometry.of("generative", 1, 2, stride=2))
+
+
+def test_rulebooks_that_inference_has_built_serve_training_too():
+    net = nn.SparseSequential(
+        nn.SubMConv3d(2, 3, 3), nn.SparseConv3d(3, 4, 2, 2), nn.SparseInverseConv3d(4, 2, 2)
+    )
+    coords = torch.cartesian_prod(torch.arange(1), *[torch.arange(5)] * 3)
+    x = SparseTensor(torch.randn(125, 2), coords, (5, 5, 5))
+    with torch.inference_mode():
+        expected = net(x).features.clone()
+    y = net(x).features
+    y.sum().backward()
+    torch.testing.assert_close(y, expected)
+    assert all(parameter.grad is not None for parameter in net.parameters())

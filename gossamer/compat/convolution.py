@@ -229,8 +229,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
             said = "KRSC"  # what frameworks that know of layouts write into their checkpoints
         out_channels, *kernel_size, in_channels = self.weight_shape
         shape = weights.WeightShape(out_channels, tuple(kernel_size), in_channels, self.conv1x1)
-        layout = weights.LOAD.layout_of(weight, shape, errors, said)
-        return weight if layout is None else shape.to_krsc(weight, layout)
+        return weights.LOAD.take(self, weight, shape, errors, said, "KRSC")
 
     def forward(self, input: SparseConvTensor, add_input: SparseConvTensor | None = None):
         """[N, C_in] -> [M, C_out], plus the features of `add_input` before the activation."""
@@ -241,7 +240,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
 
     def _joined(self, input: SparseConvTensor, links: Sequence[nn.Module]):
         then, taken = None, 1
-        if type(self).forward is SparseConvolution.forward and is_bare(self):
+        if type(self).forward is _FORWARD and is_bare(self):
             tail = Tail.of(links, self.out_channels)
             if (then := self._last_steps(input, tail)) is not None:
                 taken += tail.length
@@ -256,7 +255,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
             return None
         if self.subm and x._place().sites.rows.repeat:
             return None
-        held = x._held()
+        held = x._values.at_hand
         (like,) = in_autocast_dtype(held)
         return tail.as_epilogue(self.bias, like.dtype, held, self.weight)
 
@@ -264,7 +263,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
     def _convolved(
         self, x: SparseConvTensor, add: SparseConvTensor | None, then: Epilogue | None = None
     ) -> SparseConvTensor:
-        came = x._held().shape[1]
+        came = x._values.at_hand.shape[1]
         assert came == self.in_channels, (
             f"channel size mismatch: the input has {came} channels; this layer was built for "
             f"{self.in_channels}"
@@ -295,7 +294,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
             new = x.replace_feature(functional.linear(x.features, weight.t(), self.bias))
         else:
             rulebook = place.sites.coords.rulebook(ONE_TAP[self.ndim])
-            y = multiply(x._values("first"), rulebook, weight.unsqueeze(0), self.bias)
+            y = multiply(x._values.onto(rows, "first"), rulebook, weight.unsqueeze(0), self.bias)
             new = x._written(y, rows, place)
         if self.transposed:
             new.spatial_shape = self._grown(x.spatial_shape)
@@ -326,7 +325,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         then: Epilogue | None = None,
     ) -> SparseConvTensor:
         link, target, indice_dict = route
-        values = x._read(link.source, "first" if link.submanifold else "sum")
+        values = x._values.onto(link.source, "first" if link.submanifold else "sum")
         alone = link.submanifold and link.source.repeat
         if then is None and add is None and not alone:
             then = self._activation(values)
@@ -358,3 +357,8 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         if number(self.act_type) == NONE:
             return x
         return x.replace_feature(activate(x.features, self.act_type, self.act_alpha))
+
+
+_FORWARD = (
+    SparseConvolution.forward
+)  # as it is written, for programs that put theirs into the class

@@ -12,12 +12,8 @@ def outside_graphs(function: Callable[..., Any], *arguments: Any) -> Any:
     What a facade's layer does follows from what was written into its tensors; what lies between
     layers compiles.
     """
-    # Asked here, because torch's own way of saying so takes longer than a small layer's rulebook.
+    # Asked here and not by a decorator, which would load the compiler with the library, and take
+    # longer at each call than a small layer's rulebook.
     if torch.compiler.is_compiling():
-        return _apart(function, *arguments)
-    return function(*arguments)
-
-
-@torch.compiler.disable()
-def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
+        return torch.compiler.disable(function)(*arguments)
     return function(*arguments)

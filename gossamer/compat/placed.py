@@ -23,6 +23,7 @@ class Placed:
         self.sites = sites
         self._said = indices
         self._version = None if indices is None else _version(indices)
+        self._copy: Tensor | None = None  # of a tensor whose writes torch does not count
 
     @property
     def indices(self) -> Tensor:
@@ -42,11 +43,13 @@ class Placed:
 
     def still(self) -> bool:
         """Whether the tensor says what it said."""
-        if self._said is None or (
-            self._version is not None and self._version == self._said._version
-        ):
+        if self._said is None:
             return True
-        return torch.equal(self._said, self.sites.indices())
+        if self._version is not None:
+            return self._version == self._said._version
+        if self._copy is None:
+            self._copy = self.sites.indices()
+        return torch.equal(self._said, self._copy)
 
     def says(self, indices: Tensor | None) -> bool:
         """Whether `indices` is its tensor, or None for that, and still says the sites."""
@@ -54,7 +57,7 @@ class Placed:
 
     def __getstate__(self) -> dict:
         """Without the count of writes, which a copy starts anew."""
-        return {**self.__dict__, "_version": None}
+        return {**self.__dict__, "_version": None, "_copy": None}
 
 
 def _version(indices: Tensor) -> int | None:

@@ -4,8 +4,9 @@ from torch import nn
 
 from gossamer.nn.chain import is_bare
 
-# Not dropout: it draws a number a place, and a seed means the caller's order.
 ALIKE = ("batchnorm", "activation", "linear", "normalization")
+# RReLU, and dropout, draw a number a place, and a seed means the caller's order.
+ORDERED = (nn.MultiheadAttention, nn.RReLU)
 
 
 def maps_rows_alike(module: nn.Module) -> bool:
@@ -16,4 +17,4 @@ def maps_rows_alike(module: nn.Module) -> bool:
     """
     kind = type(module)
     alike = kind.__module__ in [f"torch.nn.modules.{name}" for name in ALIKE]
-    return alike and kind is not nn.MultiheadAttention and is_bare(module)
+    return alike and kind not in ORDERED and is_bare(module)

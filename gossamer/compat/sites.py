@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from gossamer.coords import Coords
+from gossamer.errors import KeyRangeError
 from gossamer.geometry import Geometry
 from gossamer.nn.product import multiply
 from gossamer.ops.conv import Epilogue
+from gossamer.ops.keys import survey
 from gossamer.ops.rows import permute
 from gossamer.rulebook import Rulebook
 
@@ -122,9 +124,16 @@ class Sites:
         """
         try:
             coords, site, order = Coords.under(indices, spatial_shape, batch_size)
+        except KeyRangeError:
+            raise
         except ValueError as error:
-            # The message is written for those who say coords.
-            raise type(error)(f"indices can't be read as coords: {error}") from error
+            # The message is written for those who say coords, and may leave spatial_shape out.
+            low, high, _ = survey(indices).tolist()
+            raise ValueError(
+                f"indices reach from {low} to {high} (batch, axes), and spatial_shape is "
+                f"{list(spatial_shape or ())} in {batch_size} samples; wanted rows inside the grid "
+                "from 0 on; drop the others, or enlarge the grid or batch_size"
+            ) from error
         if coords.rows.data_ptr() == indices.data_ptr():
             # The caller may write into what is his, and rulebooks are built from this later.
             coords = replace(coords, rows=coords.rows.clone())

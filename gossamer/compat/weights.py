@@ -9,8 +9,10 @@ its layout says, so its numbers are carried over as they lie in memory.
 """
 
 from dataclasses import dataclass
+from weakref import ref
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 LAYOUTS = ("KRSC", "RSCK", "RSKC")  # of two that fit, the earlier one is the likelier
 
@@ -40,6 +42,10 @@ class WeightShape:
         """The layouts that a stored weight can have by its shape."""
         return [layout for layout in LAYOUTS if self.stored(layout) == tuple(weight.shape)]
 
+    def turned(self, weight: Tensor, layout: str, other: str) -> Tensor:
+        """A weight in one layout, in another."""
+        return weight if layout == other else self.from_krsc(self.to_krsc(weight, layout), other)
+
     def from_krsc(self, weight: Tensor, layout: str) -> Tensor:
         """A weight in KRSC, in another layout."""
         if layout == "KRSC":
@@ -59,6 +65,27 @@ class WeightShape:
         return last.movedim(-2, 0).contiguous()
 
 
+@dataclass(frozen=True, eq=False)
+class _Guess:
+    """A weight whose shape several layouts have, as it was taken."""
+
+    layer: ref[nn.Module]
+    shape: WeightShape
+    fitting: list[str]
+    chosen: str
+    own: str
+
+    def corrected(self, shown: str) -> None:
+        """Take the layer's weight anew, in the layout that another weight has shown."""
+        layer = self.layer()
+        if layer is None or shown == self.chosen or shown not in self.fitting:
+            return
+        weight: Tensor = layer.weight  # type: ignore[assignment]
+        with torch.no_grad():
+            stored = self.shape.turned(weight, self.own, self.chosen)
+            weight.copy_(self.shape.turned(stored, shown, self.own))
+
+
 class Load:
     """What one loading of a checkpoint has shown about the layout of its weights.
 
@@ -69,35 +96,46 @@ class Load:
     def __init__(self) -> None:
         self._errors: list | None = None
         self._shown: str | None = None
+        self._guesses: list[_Guess] = []
 
-    def layout_of(
+    def take(
         self,
+        layer: nn.Module,
         weight: Tensor,
         shape: WeightShape,
         errors: list,
         said: str | None,
-        usual: str = "KRSC",
-    ) -> str | None:
-        """The layout of a stored weight, or None where no layout has its shape.
+        own: str,
+    ) -> Tensor:
+        """A stored weight in a layer's own layout; as it is where no layout has its shape.
 
         Where several fit (as many channels in as out), `said` decides if it is one of them; then
-        what other weights of this loading turned out to be; then `usual`; then the likelier one.
+        what another weight of this loading shows, be it before this one or after; then `own`; then
+        the likelier one.
 
         Args:
+            layer: whose `weight` it becomes.
             weight: as stored.
             shape: what the layer expects.
             errors: the list of this loading.
             said: the layout that somebody names, if any.
-            usual: the layer's own.
+            own: the layer's layout.
         """
+        if self._errors is not errors:
+            self._errors, self._shown, self._guesses = errors, None, []
         fitting = shape.fitting(weight)
         if not fitting:
-            return None
-        known = self._shown if self._errors is errors else None
-        chosen = next((name for name in (said, known, usual) if name in fitting), fitting[0])
-        if len(fitting) == 1 and not shape.pointwise:
-            self._errors, self._shown = errors, chosen
-        return chosen
+            return weight
+        sure = said if said in fitting else self._shown
+        chosen = next((name for name in (sure, own) if name in fitting), fitting[0])
+        if len(fitting) > 1 and chosen != sure:
+            self._guesses.append(_Guess(ref(layer), shape, fitting, chosen, own))
+        elif len(fitting) == 1 and not shape.pointwise and self._shown is None:
+            self._shown = chosen
+            for guess in self._guesses:
+                guess.corrected(chosen)
+            self._guesses = []
+        return shape.turned(weight, chosen, own)
 
 
 LOAD = Load()

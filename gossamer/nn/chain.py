@@ -168,15 +168,31 @@ def _is_activation(link: Link) -> bool:
 
 
 def is_bare(link: nn.Module) -> bool:
-    """Whether nobody has hung a hook on a module, or on all of them."""
-    # Hooks on gradients are never called for a SparseTensor.
-    return not (
-        link._forward_hooks
-        or link._forward_pre_hooks
-        or torch_module._global_forward_hooks
-        or torch_module._global_forward_pre_hooks
+    """Whether a module does what its class was written to do, and nobody watches it.
+
+    That is, nobody has hung a hook on it or on all modules, or put another forward in its place.
+    """
+    replaced = "forward" in vars(link) or _replaced(type(link))
+    return not replaced and not any(
+        (
+            link._forward_hooks,
+            link._forward_pre_hooks,
+            link._backward_hooks,
+            link._backward_pre_hooks,
+            torch_module._global_forward_hooks,
+            torch_module._global_forward_pre_hooks,
+            torch_module._global_backward_hooks,
+            torch_module._global_backward_pre_hooks,
+        )
     )
 
+
+def _replaced(kind: type) -> bool:
+    return kind in _WRITTEN and kind.forward is not _WRITTEN[kind]  # type: ignore[attr-defined]
+
+
+# As they are when this is loaded: programs that trace or calibrate put their own into classes.
+_WRITTEN = {kind: kind.forward for kind in (*NORMS, *RELUS, SparseConvolution, Linear)}
 
 _ORDER: dict[str, Callable[[Link], bool]] = {
     "product": _is_product,

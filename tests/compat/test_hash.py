@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossamer.compat.spconv.pytorch.hash import HashTable
+from gossamer.ops.keys import unique
 
 CPU = torch.device("cpu")
 KEYS, VALUES = (torch.int32, torch.int64), (torch.int32, torch.int64, torch.float32, torch.float64)
@@ -151,3 +152,29 @@ def test_a_copy_is_a_table_of_its_own(again):
 def test_what_does_not_fit_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_inserts_wait_and_are_seen_as_they_were_when_they_came():
+    table, keys, values = table_of({5: 50, 6: 60, 7: 70}), torch.tensor([1]), torch.tensor([10])
+    table.insert(keys, values)
+    keys.fill_(2)
+    values.fill_(20)
+    table.insert(keys, values)
+    assert [part.tolist() for part in table.items()[:2]] == [[1, 2, 5, 6, 7], [10, 20, 50, 60, 70]]
+
+
+def test_many_small_inserts_sort_each_key_a_few_times(monkeypatch):
+    sorted_keys = []
+
+    def counted(keys):
+        sorted_keys.append(len(keys))
+        return unique(keys)
+
+    monkeypatch.setattr("gossamer.compat.spconv.pytorch.hash.unique", counted)
+    table = HashTable(CPU, torch.int64, torch.int64, max_size=2000)
+    for key in range(1000):
+        table.insert(torch.tensor([key % 700]), torch.tensor([key]))
+    found, empty = table.query(torch.arange(701))
+    assert found.tolist() == [*range(700, 1000), *range(300, 700), 0]
+    assert empty.tolist() == [False] * 700 + [True]
+    assert sum(sorted_keys) < 6 * 1000

@@ -294,3 +294,14 @@ def test_a_layer_can_be_undone_when_it_keeps_the_rulebook_of_new_sites():
     assert spconv.SparseConv3d(4, 4, 3, indice_key="key").is_inverseable()
     assert not spconv.SparseConv3d(4, 4, 3).is_inverseable()
     assert not spconv.SubMConv3d(4, 4, 3, indice_key="key").is_inverseable()
+
+
+@pytest.mark.parametrize("layout", ["KRSC", "RSKC", "RSCK"])
+def test_a_square_weight_has_the_layout_of_the_weights_after_it(layout):
+    net = spconv.SparseSequential(
+        spconv.SubMConv3d(8, 8, 3, bias=False), spconv.SubMConv3d(8, 6, 3, bias=False)
+    )
+    wanted = [torch.randn_like(layer.weight) for layer in net]
+    net.load_state_dict({f"{i}.weight": stored(w, layout, False) for i, w in enumerate(wanted)})
+    for layer, weight in zip(net, wanted, strict=True):
+        assert torch.equal(layer.weight, weight)

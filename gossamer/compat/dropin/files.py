@@ -39,7 +39,7 @@ class UnreadableError(ValueError):
 def files_of(path: Path) -> list[Path]:
     """The file itself, or every script, module and notebook under a folder.
 
-    Hidden folders and virtual environments are left out.
+    Hidden folders, virtual environments, and what is no regular file are left out.
 
     Raises:
         OSError: there is nothing at `path`.
@@ -52,7 +52,9 @@ def files_of(path: Path) -> list[Path]:
     found = []
     for folder, below, names in os.walk(path):
         below[:] = sorted(name for name in below if _is_theirs(Path(folder, name)))
-        found += [Path(folder, name) for name in sorted(names) if name.endswith(SUFFIXES)]
+        named = (Path(folder, name) for name in sorted(names) if name.endswith(SUFFIXES))
+        # A pipe would be waited for without end.
+        found += [file for file in named if file.is_file()]
     if not found:
         raise ValueError(f"there is no {' and no '.join(SUFFIXES)} file under {path}")
     return found

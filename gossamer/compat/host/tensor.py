@@ -94,10 +94,6 @@ class Tensor:
         """The bytes of all elements."""
         return self._array.nbytes
 
-    def byte_pointer(self) -> int:
-        """The address of its first element."""
-        return self._array.ctypes.data
-
     def empty(self) -> bool:
         """Whether it has no axis or no element."""
         return not (self.ndim and self.size)
@@ -105,10 +101,6 @@ class Tensor:
     def is_contiguous(self) -> bool:
         """Whether its elements lie side by side, last axis fastest."""
         return self._array.flags.c_contiguous
-
-    def is_readonly(self) -> bool:
-        """Whether its memory may not be written."""
-        return not self._array.flags.writeable
 
     def clone(self, pinned: bool = False, use_cpu_copy: bool = False) -> "Tensor":
         """A copy, contiguous."""

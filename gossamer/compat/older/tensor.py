@@ -53,5 +53,5 @@ class SparseConvTensor(core.SparseConvTensor):
 
     def _mapped(self, links: Sequence[nn.Module]) -> tuple["SparseConvTensor", int]:
         new, taken = super()._mapped(links)
-        self._on_rows, self._on_sites = new._on_rows, new._on_sites
+        self._values = new._values
         return self, taken

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gossamer.compat.spconv import constants
+from gossamer.compat.spconv.constants import SPCONV_DEBUG_SAVE_PATH as SPCONV_DEBUG_SAVE_PATH
 
 
 def spconv_save_debug_data(data) -> None:

@@ -113,10 +113,7 @@ class SparseConvolution(convolution.SparseConvolution):
         said = "KRSC" if metadata.get("version") == 2 else None
         *kernel_size, in_channels, out_channels = self.weight_shape
         shape = weights.WeightShape(out_channels, tuple(kernel_size), in_channels, self.conv1x1)
-        layout = weights.LOAD.layout_of(weight, shape, errors, said, "RSCK")
-        if layout in (None, "RSCK"):
-            return weight
-        return shape.from_krsc(shape.to_krsc(weight, layout), "RSCK")
+        return weights.LOAD.take(self, weight, shape, errors, said, "RSCK")
 
     def _native_weight(self, link: Link) -> Tensor:
         return self.weight.reshape(-1, *self.weight_shape[-2:])[: link.rulebook.taps]

@@ -13,6 +13,8 @@ from gossamer.compat.activation import number
 from gossamer.compat.boxes import suppressed
 from gossamer.compat.kernel_maps import conv_size, deconv_size
 from gossamer.compat.spconv.pytorch.core import expand_nd
+from gossamer.compat.spconv.pytorch.ops import get_conv_output_size as get_conv_output_size
+from gossamer.compat.spconv.pytorch.ops import get_deconv_output_size as get_deconv_output_size
 from gossamer.compat.spconv1 import torch_ops
 
 Ints = Sequence[int]
@@ -27,29 +29,6 @@ class ConvAlgo(Enum):
     Native = 0
     Batch = 1
     BatchGemmGather = 2
-
-
-def get_conv_output_size(
-    input_size: Ints, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints
-) -> list[int]:
-    """The spatial shape after a convolution or pooling; 1 an axis where `kernel_size` is -1."""
-    return conv_size(input_size, kernel_size, stride, padding, dilation)
-
-
-def get_deconv_output_size(
-    input_size: Ints,
-    kernel_size: Ints,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
-    output_padding: Ints,
-) -> list[int]:
-    """The spatial shape after a transposed convolution; dilation has no part in it.
-
-    Raises:
-        ValueError: `kernel_size` is -1 on an axis.
-    """
-    return deconv_size(input_size, kernel_size, stride, padding, dilation, output_padding)
 
 
 def get_indice_pairs(

@@ -35,16 +35,21 @@ def _save_index(ctx, inputs, output) -> None:
     ctx.save_for_backward(inputs[1])
 
 
+def _save_permutation(ctx, inputs, output) -> None:
+    # Not with save_for_backward: a checkpoint counts what a block saves, and a facade may permute
+    # once for two runs of a block.
+    ctx.to = inputs[1]
+
+
 def _grad_permute(ctx, grad: Tensor):
-    (to,) = ctx.saved_tensors
-    return permute(grad, inverse(to)), None
+    return permute(grad, inverse(ctx.to)), None
 
 
 permute = register(
     "permute(Tensor x, Tensor to) -> Tensor",
     run=_run_permute,
     shape=lambda x, to: torch.empty_like(x, memory_format=torch.contiguous_format),
-    save=_save_index,
+    save=_save_permutation,
     grad=_grad_permute,
 )
 """[N, C]: row i of `x` as row `to[i]`.

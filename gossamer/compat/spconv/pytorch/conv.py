@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from gossamer.compat.convolution import (
+    _MAX_NUM_VOXELS_DURING_TRAINING as _MAX_NUM_VOXELS_DURING_TRAINING,
+)
 from gossamer.compat.convolution import SparseConvolution as SparseConvolution
 from gossamer.compat.convolution import SparseConvolutionBase as SparseConvolutionBase
 from gossamer.compat.cumm import tensorview as tv  # noqa: F401, programs write conv.tv
@@ -10,7 +13,13 @@ from gossamer.compat.spconv import SPCONV_VERSION_NUMBERS as SPCONV_VERSION_NUMB
 from gossamer.compat.spconv.constants import ALL_WEIGHT_IS_KRSC as ALL_WEIGHT_IS_KRSC
 from gossamer.compat.spconv.constants import FILTER_HWIO as FILTER_HWIO
 from gossamer.compat.spconv.constants import SAVED_WEIGHT_LAYOUT as SAVED_WEIGHT_LAYOUT
-from gossamer.compat.spconv.core import ConvAlgo
+from gossamer.compat.spconv.core import ConvAlgo as ConvAlgo
+from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
+from gossamer.compat.spconv.pytorch.core import ImplicitGemmIndiceData as ImplicitGemmIndiceData
+from gossamer.compat.spconv.pytorch.core import IndiceData as IndiceData
+from gossamer.compat.spconv.pytorch.core import SparseConvTensor as SparseConvTensor
+from gossamer.compat.spconv.pytorch.core import expand_nd as expand_nd
+from gossamer.compat.spconv.pytorch.modules import SparseModule as SparseModule
 from gossamer.compat.spconv.utils import nullcontext as nullcontext
 
 PerAxis = int | Sequence[int]

@@ -1,6 +1,7 @@
 """SparseConvTensor, and the rulebooks it carries under their indice keys."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,10 @@ from gossamer.compat.sites import Rows, Sites
 from gossamer.compat.spconv.constants import SPCONV_FX_TRACE_MODE
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.tools import CUDAKernelTimer
+from gossamer.compat.values import Values
 from gossamer.ops.keys import pack
 from gossamer.ops.rows import onto_grid
+from gossamer.rulebook import to_be_kept
 
 
 class ThrustSortAllocator:
@@ -43,9 +46,21 @@ def expand_nd(ndim: int, val: int | Sequence[int] | np.ndarray) -> list[int]:
     Raises:
         AssertionError: another number of ints.
     """
-    values = [val] * ndim if isinstance(val, (int, np.integer)) else list(val)
-    assert len(values) == ndim, f"got {val}; wanted one int or {ndim} of them, one an axis"
-    return [int(v) for v in values]
+    single = isinstance(val, (int, float, np.number)) or getattr(val, "ndim", 1) == 0
+    values = [val] * ndim if single else list(val)  # type: ignore[arg-type]
+    assert len(values) == ndim, f"got {val!r}; wanted one int or {ndim} of them, one an axis"
+    return [whole("one of the sizes", v) for v in values]
+
+
+def whole(name: str, value: Any) -> int:
+    """`value` as an int.
+
+    Raises:
+        TypeError: it is not a whole number.
+    """
+    if isinstance(value, (str, bytes)) or int(value) != value:
+        raise TypeError(f"{name} is {value!r}; wanted a whole number")
+    return int(value)
 
 
 class SparseConvTensor(metaclass=ProxyableClassMeta):
@@ -84,12 +99,10 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
     ):
         if not SPCONV_FX_TRACE_MODE:
             _check(features, indices, spatial_shape, batch_size)
-        # The features on rows, or on sites until somebody asks for rows.
-        self._on_rows: Tensor | None = features
-        self._on_sites: tuple[Tensor, Rows] | None = None
+        self._values = Values(features)
         self._said: Tensor | None = indices
         self._placed: Placed | None = None
-        self.spatial_shape = [int(v) for v in spatial_shape]
+        self.spatial_shape = [whole("spatial_shape", v) for v in spatial_shape]
         self.batch_size = batch_size if SPCONV_FX_TRACE_MODE else int(batch_size)
         self.indice_dict = {} if indice_dict is None else indice_dict
         self.grid = torch.Tensor() if grid is None else grid
@@ -108,11 +121,7 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
     @property
     def features(self) -> Tensor:
         """[N, C], in the order of `indices`."""
-        if self._on_rows is None:
-            assert self._on_sites is not None
-            values, rows = self._on_sites
-            self._on_rows, self._on_sites = rows.back(values), None
-        return self._on_rows
+        return self._values.on_rows
 
     @features.setter
     def features(self, value: Tensor) -> None:
@@ -139,7 +148,7 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
 
     @_features.setter
     def _features(self, value: Tensor) -> None:
-        self._on_rows, self._on_sites = value, None
+        self._values = Values(value)
 
     @property
     def is_quantized(self) -> bool:
@@ -168,11 +177,11 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
     def replace_feature(self, feature: Tensor) -> "SparseConvTensor":
         """A new tensor with the same indices and rulebooks, and features [any, any]."""
         new = self._copied()
-        new._on_rows, new._on_sites = feature, None
+        new._values = Values(feature)
         return new
 
     def shadow_copy(self) -> "SparseConvTensor":
-        """A new tensor that shares everything with this one."""
+        """A new tensor that shares everything with this one, features and rulebooks included."""
         return self._copied()
 
     def _copied(self) -> "SparseConvTensor":
@@ -213,7 +222,7 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
         sites = self._place().sites.coords
         shape = list(self.spatial_shape)
         cell = pack(sites.rows, [0] * len(shape), shape)
-        values = self._values("last")
+        values = self._values.onto(self._place().sites.rows, "last")
         grid = onto_grid(values, cell, self.batch_size, int(np.prod(shape, dtype=object)))
         grid = grid.unflatten(2, shape)
         return grid if channels_first else grid.movedim(1, -1).contiguous()
@@ -244,7 +253,8 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
         """Where the rows lie now, whatever was written into `indices` since it was last asked."""
         placed = self._placed
         if placed is None or not self._holds(placed):
-            sites = Sites.of(self.indices, self.spatial_shape, self.batch_size)
+            with to_be_kept():
+                sites = Sites.of(self.indices, self.spatial_shape, self.batch_size)
             self._placed = placed = Placed(sites, self.indices)
         return placed
 
@@ -261,29 +271,15 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
         """N, without making a tensor of indices."""
         return len(self._placed if self._said is None else self._said)  # type: ignore[arg-type]
 
-    def _values(self, how: str) -> Tensor:
-        """[N, C]: the features on sites; `how` as `Rows.onto` has it."""
-        rows = self._place().sites.rows
-        if self._on_rows is None and self._on_sites is not None and self._on_sites[1] is rows:
-            return self._on_sites[0]
-        return rows.onto(self.features, how)
-
     def _relocate(self, placed: Placed) -> None:
         """Lie on `placed`, whose sites are this tensor's own."""
-        self._features, self._placed = self.features, placed
-
-    def _read(self, rows: Rows, how: str) -> Tensor:
-        """[N, C]: the features as a rulebook reads them whose rows lie so."""
-        if rows is self._place().sites.rows:
-            return self._values(how)
-        return rows.onto(self.features, how)
+        self._placed = placed
 
     def _written(self, values: Tensor, rows: Rows, placed: Placed) -> "SparseConvTensor":
         """`values` [M, C], as a rulebook wrote them whose rows lie so, on the sites of `placed`."""
         new = self._copied()
         # Where rows repeat, a site would count once in sums and statistics that take every row.
-        held = (rows.back(values), None) if rows.repeat else (None, (values, rows))
-        new._on_rows, new._on_sites = held
+        new._values = Values(rows.back(values)) if rows.repeat else Values(values, rows)
         new._said, new._placed = None, placed
         new.spatial_shape = list(placed.sites.coords.spatial_shape or ())
         return new
@@ -294,26 +290,29 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
         Returns:
             The result, and how many of `links` it is the result of.
         """
-        held, values = self._on_sites, self._held()
+        rows, values = self._values.rows, self._values.at_hand
         tail = Tail.of(links, values.shape[1]) if values.ndim == 2 else None
         together = None if tail is None else tail.on(values)
-        if together is None and held is not None and not maps_rows_alike(links[0]):
-            return self.replace_feature(links[0](self.features)), 1
+        if together is None and rows is not None and not maps_rows_alike(links[0]):
+            rows, values = None, self.features
         result = links[0](values) if together is None else together
         new = self._copied()
-        new._on_rows, new._on_sites = (result, None) if held is None else (None, (result, held[1]))
+        if result is not values:  # a module that writes in place is seen by both
+            new._values = Values(result, rows)
         return new, 1 if together is None or tail is None else tail.length
-
-    def _held(self) -> Tensor:
-        """The features, in whatever order of rows they lie at hand."""
-        if self._on_rows is None and self._on_sites is not None:
-            return self._on_sites[0]
-        return self.features
 
     def __getstate__(self) -> dict:
         """With the features on rows, which need nothing else to be read."""
-        rows = {"_on_rows": self.features, "_said": self.indices}
-        return {**self.__dict__, **rows, "_on_sites": None, "_placed": None}
+        own = {"_values": Values(self.features), "_said": self.indices, "_placed": None}
+        return {**self.__dict__, **own}
+
+    def __setstate__(self, state: dict) -> None:
+        """Take the state of a tensor of ours, or of one that spconv itself has pickled."""
+        own = dict(state)
+        if "_values" not in own:
+            own["_values"] = Values(own.pop("_features"))
+            own["_said"], own["_placed"] = own.pop("indices"), None
+        vars(self).update(own)
 
 
 def _check(

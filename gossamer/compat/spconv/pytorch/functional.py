@@ -5,6 +5,8 @@ of every order, for the bias too, in training and in eval, and follow torch.auto
 one node under torch.compile.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from torch import Tensor
 from torch.autograd import Function
@@ -17,6 +19,7 @@ from gossamer.compat.kernel_maps import whole
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.pytorch import ops as ops
 from gossamer.compat.spconv.pytorch.core import SparseConvTensor as SparseConvTensor
+from gossamer.compat.spconv.pytorch.hash import HashTable as HashTable
 from gossamer.compat.spconv.tools import CUDAKernelTimer as CUDAKernelTimer
 from gossamer.compat.union import indice_to_scalar, union
 from gossamer.nn.autocast import in_autocast_dtype
@@ -177,10 +180,9 @@ def indice_avgpool_implicit_gemm(
     return array_pool.mean_of_table(features, pair_fwd, whole(num_activate_out))[0]
 
 
-class SparseConvFunction(Function):
-    """`indice_conv` as an autograd Function."""
+def _over_lists(inverse: bool, subm: bool) -> Callable[..., Tensor]:
+    """The forward of an autograd Function over lists."""
 
-    @staticmethod
     def forward(
         ctx,
         features,
@@ -195,67 +197,36 @@ class SparseConvFunction(Function):
         act_beta=0.0,
         act_type=_NONE,
     ):
-        arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), False, False)
+        arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), inverse, subm)
         steps = bias, act_alpha, act_beta, act_type
         return _convolved(lists, features, filters, arrays, way, steps, ctx)
 
-    @staticmethod
-    def backward(ctx, *grad_outputs):
-        return _gradients(ctx, grad_outputs[0], lists, 7)
+    return forward
+
+
+def _back_over_lists(ctx, *grad_outputs) -> tuple[Tensor | None, ...]:
+    return _gradients(ctx, grad_outputs[0], lists, 7)
+
+
+class SparseConvFunction(Function):
+    """`indice_conv` as an autograd Function."""
+
+    forward = staticmethod(_over_lists(inverse=False, subm=False))
+    backward = staticmethod(_back_over_lists)
 
 
 class SparseInverseConvFunction(Function):
     """`indice_inverse_conv` as an autograd Function."""
 
-    @staticmethod
-    def forward(
-        ctx,
-        features,
-        filters,
-        indice_pairs,
-        indice_pair_num,
-        num_activate_out,
-        algo,
-        timer=_UNTIMED,
-        bias=None,
-        act_alpha=0.0,
-        act_beta=0.0,
-        act_type=_NONE,
-    ):
-        arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), True, False)
-        steps = bias, act_alpha, act_beta, act_type
-        return _convolved(lists, features, filters, arrays, way, steps, ctx)
-
-    @staticmethod
-    def backward(ctx, *grad_outputs):
-        return _gradients(ctx, grad_outputs[0], lists, 7)
+    forward = staticmethod(_over_lists(inverse=True, subm=False))
+    backward = staticmethod(_back_over_lists)
 
 
 class SubMConvFunction(Function):
     """`indice_subm_conv` as an autograd Function."""
 
-    @staticmethod
-    def forward(
-        ctx,
-        features,
-        filters,
-        indice_pairs,
-        indice_pair_num,
-        num_activate_out,
-        algo,
-        timer=_UNTIMED,
-        bias=None,
-        act_alpha=0.0,
-        act_beta=0.0,
-        act_type=_NONE,
-    ):
-        arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), False, True)
-        steps = bias, act_alpha, act_beta, act_type
-        return _convolved(lists, features, filters, arrays, way, steps, ctx)
-
-    @staticmethod
-    def backward(ctx, *grad_outputs):
-        return _gradients(ctx, grad_outputs[0], lists, 7)
+    forward = staticmethod(_over_lists(inverse=False, subm=True))
+    backward = staticmethod(_back_over_lists)
 
 
 class SparseImplicitGemmFunction(Function):

@@ -48,8 +48,11 @@ class HashTable:
         self.key_dtype, self.value_dtype = key_dtype, value_dtype
         self.key_itemsize, self.value_itemsize = ITEM_SIZES[key_dtype], ITEM_SIZES[value_dtype]
         self.max_size = max_size
-        self.keys_data = torch.empty(0, dtype=key_dtype, device=self.device)
-        self.values_data = torch.empty(0, dtype=value_dtype, device=self.device)
+        self._keys = torch.empty(0, dtype=key_dtype, device=self.device)
+        self._values = torch.empty(0, dtype=value_dtype, device=self.device)
+        # What came since those were sorted, and how many keys that is.
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._many = 0
 
     def insert(self, keys: Tensor, values: Tensor | None = None) -> None:
         """Adds keys with their values, and gives keys that are there their new ones.
@@ -65,10 +68,39 @@ class HashTable:
         """
         if values is None:
             values = torch.zeros(keys.shape, dtype=self.value_dtype, device=keys.device)
-        wanted = self._words(keys)
+        self._words(keys)
         self._check_values(values, keys)
-        distinct, row, _ = unique(torch.cat([self._words(self.keys_data), wanted]))
+        # Copies, because the caller may write to its tensors before they are looked at.
+        self._waiting.append((keys.detach().clone(), values.detach().clone()))
+        self._many += len(keys)
+        # Sorted when they are as many as the sorted ones: every key takes part in few sorts.
+        bound = len(self._keys) + self._many
+        if self._many > len(self._keys) or 0 < self.max_size < bound:
+            self._merge()
+
+    @property
+    def keys_data(self) -> Tensor:
+        """[S]: the keys there are, in order."""
+        self._merge()
+        return self._keys
+
+    @property
+    def values_data(self) -> Tensor:
+        """[S]: the value of each key."""
+        self._merge()
+        return self._values
+
+    def _merge(self) -> None:
+        """Sorts what is waiting in among the rest."""
+        if not self._waiting:
+            return
+        keys, values = (
+            torch.cat(x) for x in zip((self._keys, self._values), *self._waiting, strict=True)
+        )
+        distinct, row, _ = unique(self._words(keys))
         if 0 < self.max_size < len(distinct):
+            # Without the last there were no more than fit.
+            self._many -= len(self._waiting.pop()[0])
             raise AssertionError(
                 f"{len(distinct)} keys do not fit this table, whose max_size is {self.max_size}; "
                 "make it with a larger one"
@@ -76,8 +108,8 @@ class HashTable:
         # The last writer of a row, found without relying on the order of writes: the largest index.
         index = torch.arange(len(row), device=self.device)
         last = torch.zeros_like(distinct).scatter_reduce_(0, row, index, "amax")
-        self.values_data = torch.cat([self.values_data, values.detach()])[last]
-        self.keys_data = torch.cat([self.keys_data, keys.detach()])[last]
+        self._keys, self._values = keys[last], values[last]
+        self._waiting, self._many = [], 0
 
     def query(self, keys: Tensor, values: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The value of each key.
@@ -133,9 +165,8 @@ class HashTable:
         """
         if self.value_dtype not in COUNTS:
             raise AssertionError(f"value_dtype is {self.value_dtype}; wanted int32 or int64")
-        self.values_data = torch.arange(
-            len(self.keys_data), dtype=self.value_dtype, device=self.device
-        )
+        count = len(self.keys_data)
+        self._values = torch.arange(count, dtype=self.value_dtype, device=self.device)
         return self._count()
 
     def items(self, max_size: int = -1) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,16 +5,18 @@ that chooses among upstream's kernels changes nothing. Everything here has gradi
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gossamer.checks import per_axis
 from gossamer.compat.activation import NONE, activate, number
 from gossamer.compat.array_conv import LINEAR, lists, tables
 from gossamer.compat.arrays import TILE, split_masks, tile_masks
 from gossamer.compat.cumm import tensorview as tv
-from gossamer.compat.kernel_maps import Kernel, conv_size, deconv_size, whole
+from gossamer.compat.kernel_maps import conv_size, deconv_size, whole
 from gossamer.compat.kernel_maps import get_indice_pairs as _native
 from gossamer.compat.kernel_maps import get_indice_pairs_implicit_gemm as _implicit
 from gossamer.compat.pooling import global_pool_rearrange as global_pool_rearrange
@@ -29,10 +31,27 @@ from gossamer.compat.pooling import (
     indice_maxpool_implicit_gemm_backward as indice_maxpool_implicit_gemm_backward,
 )
 from gossamer.compat.pooling import maximum_value_int_ as maximum_value_int_
-from gossamer.compat.spconv.constants import SPCONV_DO_SORT, SPCONV_USE_DIRECT_TABLE
-from gossamer.compat.spconv.core import ConvAlgo
-from gossamer.compat.spconv.pytorch.core import ThrustSortAllocator
-from gossamer.compat.spconv.tools import CUDAKernelTimer
+from gossamer.compat.spconv.constants import ALL_WEIGHT_IS_KRSC as ALL_WEIGHT_IS_KRSC
+from gossamer.compat.spconv.constants import FILTER_HWIO as FILTER_HWIO
+from gossamer.compat.spconv.constants import SPCONV_ALLOW_TF32 as SPCONV_ALLOW_TF32
+from gossamer.compat.spconv.constants import SPCONV_CPP_GEMM as SPCONV_CPP_GEMM
+from gossamer.compat.spconv.constants import SPCONV_CPP_INDICE_PAIRS as SPCONV_CPP_INDICE_PAIRS
+from gossamer.compat.spconv.constants import (
+    SPCONV_CPP_INDICE_PAIRS_IGEMM as SPCONV_CPP_INDICE_PAIRS_IGEMM,
+)
+from gossamer.compat.spconv.constants import (
+    SPCONV_DIRECT_TABLE_HASH_SIZE_SCALE as SPCONV_DIRECT_TABLE_HASH_SIZE_SCALE,
+)
+from gossamer.compat.spconv.constants import SPCONV_DO_SORT as SPCONV_DO_SORT
+from gossamer.compat.spconv.constants import SPCONV_USE_DIRECT_TABLE as SPCONV_USE_DIRECT_TABLE
+from gossamer.compat.spconv.constants import AllocKeys as AllocKeys
+from gossamer.compat.spconv.core import AlgoHint as AlgoHint
+from gossamer.compat.spconv.core import ConvAlgo as ConvAlgo
+from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
+from gossamer.compat.spconv.pytorch.core import ThrustSortAllocator as ThrustSortAllocator
+from gossamer.compat.spconv.pytorch.cppcore import get_current_stream as get_current_stream
+from gossamer.compat.spconv.tools import CUDAKernelTimer as CUDAKernelTimer
+from gossamer.compat.spconv.utils import nullcontext as nullcontext
 
 INT32_MAX = torch.iinfo(torch.int32).max
 DEBUG = False
@@ -41,6 +60,7 @@ DEBUG_INT64_HASH_K = False
 _UNTIMED = CUDAKernelTimer(False)
 _NONE = tv.gemm.Activation.None_
 Ints = Sequence[int]
+PerAxis = int | Ints
 
 
 def get_conv_output_size(
@@ -85,7 +105,8 @@ def get_indice_pairs(
     Args:
         indices: [N, 1+D] int32, (batch, axes), in any order; rows may repeat.
         batch_size: B.
-        spatial_shape, ksize, stride, padding, dilation, out_padding: D ints each.
+        spatial_shape: D ints.
+        ksize, stride, padding, dilation, out_padding: one int or D.
         algo, num_out_act_bound: not looked at.
         subm: whether outputs are the input's rows; `stride` and `padding` then have nothing to say.
         transpose: whether outputs are all sites that taps reach.
@@ -99,9 +120,9 @@ def get_indice_pairs(
         RuntimeError: an even submanifold kernel, or an empty output shape.
         ValueError: a wrong shape, or a row out of range.
     """
-    kernel = Kernel(ksize, stride, padding, dilation, out_padding, subm, transpose)
-    sites = indices, whole(batch_size), _ints(spatial_shape)
-    out, pairs, counts = _native(*sites, *_schema(kernel))
+    sites = indices, whole(batch_size, "batch_size"), _shape(spatial_shape)
+    sizes = _sizes(indices, ksize, stride, padding, dilation, out_padding)
+    out, pairs, counts = _native(*sites, *sizes, bool(subm), bool(transpose))
     return (indices[:] if subm else out), pairs, counts
 
 
@@ -146,21 +167,24 @@ def get_indice_pairs_implicit_gemm(
         RuntimeError: an even submanifold kernel, or an empty output shape.
         ValueError: a wrong shape, a row out of range, rows that repeat where a table can't say so.
     """
-    kernel = Kernel(ksize, stride, padding, dilation, out_padding, subm, transpose)
-    masks = split_masks(kernel.taps, algo)
-    sites = indices, whole(batch_size), _ints(spatial_shape)
+    sites = indices, whole(batch_size, "batch_size"), _shape(spatial_shape)
+    sizes = _sizes(indices, ksize, stride, padding, dilation, out_padding)
+    masks = split_masks(prod(sizes[0]), algo)
     last = number(algo), is_train, num_out_act_bound, do_sort
-    out, *arrays = _implicit(*sites, *_schema(kernel), *last)
+    out, *arrays = _implicit(*sites, *sizes, bool(subm), bool(transpose), *last)
     return (indices if subm else out), *arrays, masks
 
 
-def _schema(kernel: Kernel) -> tuple:
-    sizes = (kernel.ksize, kernel.stride, kernel.padding, kernel.dilation, kernel.out_padding)
-    return *map(_ints, sizes), bool(kernel.subm), bool(kernel.transpose)
+def _shape(spatial_shape: Ints) -> list[int]:
+    return [whole(n, "spatial_shape's size") for n in spatial_shape]
 
 
-def _ints(values: Sequence[int]) -> list[int]:
-    return [whole(v) for v in values]
+def _sizes(indices: Tensor, *values: PerAxis) -> list[tuple[int, ...]]:
+    """D ints of each; what is out of range is the kernel's to say."""
+    ndim = indices.shape[-1] - 1
+    names = ("ksize", "stride", "padding", "dilation", "out_padding")
+    pairs = zip(names, values, strict=True)
+    return [per_axis(name, value, ndim, -INT32_MAX) for name, value in pairs]
 
 
 def indice_conv(

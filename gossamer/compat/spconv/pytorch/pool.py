@@ -35,6 +35,7 @@ class _Pool(SparseModule):
     """
 
     how: ClassVar[str]
+    kind: ClassVar[str]
 
     def __init__(
         self,
@@ -89,8 +90,11 @@ class _Pool(SparseModule):
         if not x.benchmark:
             return self._through(x, self._route(x))
         names = ("kernel_size", "stride", "padding", "dilation")
-        params = {**{name: getattr(self, name) for name in names}, "channels": x._held().shape[1]}
-        about = {"type": type(self).__bases__[0].__name__, "params": params}
+        params = {
+            **{name: getattr(self, name) for name in names},
+            "channels": x._values.at_hand.shape[1],
+        }
+        about = {"type": self.kind, "params": params}
         return recorded(x, self.name, about, self._route, self._through)
 
     def _route(self, x: SparseConvTensor) -> Route:
@@ -118,24 +122,24 @@ class _Pool(SparseModule):
         """[M, C] on sites. Of rows that share a site every one counts."""
         rows, rulebook = route.link.source, route.link.rulebook
         if self.how == "max":
-            return rulebook.reduce(x._read(rows, "max"), "max")
+            return rulebook.reduce(x._values.onto(rows, "max"), "max")
         if not rows.repeat:
-            return rulebook.reduce(x._read(rows, "sum"), "mean")
+            return rulebook.reduce(x._values.onto(rows, "sum"), "mean")
         ones = torch.ones_like(x.features[:, :1])
         count = rulebook.reduce(rows.onto(ones, "sum"), "sum")
-        return rulebook.reduce(x._read(rows, "sum"), "sum") / count.clamp(min=1)
+        return rulebook.reduce(x._values.onto(rows, "sum"), "sum") / count.clamp(min=1)
 
 
 class SparseMaxPool(_Pool):
     """The largest value a channel of what the kernel sees, also where all are negative."""
 
-    how = "max"
+    how, kind = "max", "SparseMaxPool"
 
 
 class SparseAvgPool(_Pool):
     """The mean a channel over the rows that the kernel sees; empty places do not count."""
 
-    how = "mean"
+    how, kind = "mean", "SparseAvgPool"
 
 
 class _Leaf(_Pool):
