@@ -23,8 +23,10 @@ def to_be_kept() -> AbstractContextManager:
 
     torch.inference_mode makes tensors that may not, also of what is made once and kept.
     """
-    inferring = torch.is_inference_mode_enabled()
-    return torch.inference_mode(False) if inferring else nullcontext()
+    # A graph that is being compiled can't ask.
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+        return nullcontext()
+    return torch.inference_mode(False)
 
 
 class Pairs(NamedTuple):

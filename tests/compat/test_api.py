@@ -17,10 +17,8 @@ MODULES += [
 ]
 MODULES += [f"spconv.pytorch.{name}" for name in "functional ops hash utils".split()]
 
-# Of the names that their modules take from each other, those of kernels and of C++.
-KERNELS = {
-    "spconv.core": {"ALL_IMPGEMM_PARAMS", "ALL_NATIVE_PARAMS"},
-}
+# What their modules take from each other to run their kernels.
+KERNELS = {"TorchAllocator", "TorchSpconvMatmul"}
 # What is theirs alone: bindings of C++, and what a script of theirs is run by.
 INTERNAL = {
     "spconv": {"build", "core_cc"},
@@ -42,13 +40,10 @@ functional ops conv pool modules tables identity core hash constants utils spati
 """.split()
 
 
-def is_taken_from_a_neighbour(name: str, value: object) -> bool:
-    home = getattr(value, "__module__", None)
-    if name.startswith("__") or inspect.ismodule(value):
-        return False
-    if home is None:
-        return name.isupper() and isinstance(value, (bool, int, float, str))
-    return home.startswith("spconv.") and "core_cc" not in home
+def is_taken_from_a_neighbour(module, name: str, value: object) -> bool:
+    if home := getattr(value, "__module__", None):
+        return home.startswith("spconv.") and "core_cc" not in home and home != module.__name__
+    return name.isupper() and isinstance(value, (bool, int, float, str))
 
 
 def ours_of(module: str):
@@ -100,9 +95,9 @@ def test_every_public_name_is_there(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_copies_of_their_files_import_what_modules_take_from_each_other(module):
     theirs = pytest.importorskip(module)
-    here, internal = ours_of(module), KERNELS.get(module, set())
-    taken = {n: v for n, v in vars(theirs).items() if is_taken_from_a_neighbour(n, v)}
-    assert [n for n in taken if not hasattr(here, n) and n not in internal] == []
+    taken = [n for n, v in vars(theirs).items() if is_taken_from_a_neighbour(theirs, n, v)]
+    here = ours_of(module)
+    assert [n for n in taken if not hasattr(here, n) and n not in KERNELS] == []
 
 
 @pytest.mark.parametrize("module", MODULES)

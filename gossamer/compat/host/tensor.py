@@ -159,11 +159,6 @@ class Tensor:
         self._array[...] = val
         return self
 
-    def fill_float_(self, val: float) -> "Tensor":
-        """Itself, after `val` was written to every element."""
-        self._array[...] = val
-        return self
-
     def copy_(self, other: "Tensor") -> None:
         """Writes the elements of a tensor of the same shape and dtype to this one.
 

@@ -17,6 +17,7 @@ from gossamer.compat.array_conv import Family, lists, tables
 from gossamer.compat.cumm import tensorview as tv
 from gossamer.compat.kernel_maps import whole
 from gossamer.compat.spconv.core import ConvAlgo
+from gossamer.compat.spconv.debug_utils import spconv_save_debug_data as spconv_save_debug_data
 from gossamer.compat.spconv.pytorch import ops as ops
 from gossamer.compat.spconv.pytorch.core import SparseConvTensor as SparseConvTensor
 from gossamer.compat.spconv.pytorch.hash import HashTable as HashTable

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from gossamer.compat.spconv.pytorch.cppcore import get_current_stream as get_current_stream
+from gossamer.compat.spconv.pytorch.cppcore import torch_tensor_to_tv as torch_tensor_to_tv
 from gossamer.ops.keys import find, unique
 
 ITEM_SIZES = {torch.int32: 4, torch.int64: 8, torch.float32: 4, torch.float64: 8}

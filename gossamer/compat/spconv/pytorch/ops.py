@@ -49,7 +49,9 @@ from gossamer.compat.spconv.core import AlgoHint as AlgoHint
 from gossamer.compat.spconv.core import ConvAlgo as ConvAlgo
 from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
 from gossamer.compat.spconv.pytorch.core import ThrustSortAllocator as ThrustSortAllocator
+from gossamer.compat.spconv.pytorch.cppcore import get_arch as get_arch
 from gossamer.compat.spconv.pytorch.cppcore import get_current_stream as get_current_stream
+from gossamer.compat.spconv.pytorch.cppcore import torch_tensor_to_tv as torch_tensor_to_tv
 from gossamer.compat.spconv.tools import CUDAKernelTimer as CUDAKernelTimer
 from gossamer.compat.spconv.utils import nullcontext as nullcontext
 
