@@ -19,8 +19,9 @@ from gossamer.compat.sites import Link
 from gossamer.compat.spconv import constants
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.pytorch import ops
-from gossamer.compat.spconv.pytorch.core import SparseConvTensor, expand_nd
+from gossamer.compat.spconv.pytorch.core import SparseConvTensor
 from gossamer.compat.spconv.pytorch.modules import SparseModule
+from gossamer.compat.whole import sizes, whole
 from gossamer.nn.autocast import in_autocast_dtype
 from gossamer.nn.chain import is_bare
 from gossamer.nn.linear import ONE_TAP
@@ -81,16 +82,18 @@ class SparseConvolutionBase:
         large_kernel_fast_algo: bool = False,
     ):
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if groups < 1 or value < 1 or value % groups:
+            if whole(name, value) < 1 or groups < 1 or value % groups:
                 raise ValueError(f"{name} is {value} with {groups} groups; wanted a multiple of it")
         self.ndim = ndim
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = expand_nd(ndim, kernel_size)
+        self.in_channels, self.out_channels = int(in_channels), int(out_channels)
+        self.groups = groups
+        self.kernel_size = sizes("kernel_size", ndim, kernel_size)
         if min(self.kernel_size) < 1:
             raise ValueError(f"kernel_size is {self.kernel_size}; wanted 1 or more an axis")
-        self.stride, self.padding = expand_nd(ndim, stride), expand_nd(ndim, padding)
-        self.dilation = expand_nd(ndim, dilation)
-        self.output_padding = expand_nd(ndim, output_padding)
+        self.stride = sizes("stride", ndim, stride)
+        self.padding = sizes("padding", ndim, padding)
+        self.dilation = sizes("dilation", ndim, dilation)
+        self.output_padding = sizes("output_padding", ndim, output_padding)
         self.subm, self.transposed, self.inverse = subm, transposed, inverse
         taps = prod(self.kernel_size)
         self.conv1x1 = self._multiplies_rows(taps)
@@ -99,7 +102,7 @@ class SparseConvolutionBase:
         default = ConvAlgo.MaskImplicitGemm if fast else ConvAlgo.Native
         self.algo = default if algo is None else algo
         self.fp32_accum = fp32_accum
-        self.weight_shape = [out_channels, *self.kernel_size, in_channels // groups]
+        self.weight_shape = [self.out_channels, *self.kernel_size, self.in_channels // groups]
         self.act_type, self.act_alpha, self.act_beta = act_type, act_alpha, act_beta
         self.scale, self.zero_point = 1.0, 0
 
@@ -181,7 +184,7 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         self.weight = nn.Parameter(torch.zeros(*self.weight_shape, device=device, dtype=dtype))
         self.bias = None
         if bias:
-            self.bias = nn.Parameter(torch.zeros(out_channels, device=device, dtype=dtype))
+            self.bias = nn.Parameter(torch.zeros(self.out_channels, device=device, dtype=dtype))
         self.reset_parameters()
 
     def _records(self) -> bool:
@@ -222,6 +225,9 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         if (weight := state_dict.get(prefix + "weight")) is not None:
             state_dict[prefix + "weight"] = self._laid_out(weight, local_metadata, rest[-1])
         nn.Module._load_from_state_dict(self, state_dict, prefix, local_metadata, *rest)
+
+    def _load_weight_different_layout(self, *_: Any) -> None:
+        """Nothing: whole layers that spconv itself has pickled ask for a hook of this name."""
 
     def _laid_out(self, weight: Tensor, metadata: dict, errors: list) -> Tensor:
         said = constants.SAVED_WEIGHT_LAYOUT or None

@@ -1,12 +1,14 @@
 """What `gossamer check-dropin` says of code: each name, its line, and what becomes of it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from gossamer.cli import main
 from gossamer.compat.dropin import Status, scan
+from gossamer.compat.dropin.files import files_of
 
 COVERED, GUARDED, MISSING, NOT_YET = Status
 
@@ -303,6 +305,14 @@ def test_a_mistake_is_told_with_exit_code_2(words, said, write, monkeypatch, cap
 def test_code_without_any_such_name_is_covered(write, capsys):
     assert code_of(write(plain="import torch\n")) == 0
     assert "no name of spconv, torchsparse, MinkowskiEngine" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(write):
+    folder = write(net="import spconv.pytorch")
+    os.mkfifo(folder / "pipe.py")
+    assert files_of(folder) == [folder / "net.py"]
+    assert found(folder) == [("1", "spconv.pytorch", COVERED)]
 
 
 def test_nothing_but_unreadable_files_is_no_answer(write):

@@ -43,7 +43,8 @@ functional ops conv pool modules tables identity core hash constants utils spati
 def is_taken_from_a_neighbour(module, name: str, value: object) -> bool:
     if home := getattr(value, "__module__", None):
         return home.startswith("spconv.") and "core_cc" not in home and home != module.__name__
-    return name.isupper() and isinstance(value, (bool, int, float, str))
+    public = name.isupper() and not name.startswith("_")
+    return public and isinstance(value, (bool, int, float, str))
 
 
 def ours_of(module: str):
@@ -139,6 +140,11 @@ def test_methods_and_properties_of_classes_are_there(module):
                 if came != asked:
                     different[f"{name}.{method}"] = came, asked
     assert not different
+
+
+def test_the_name_of_a_layers_counter_is_theirs():
+    theirs, name = pytest.importorskip("spconv.pytorch.conv"), "_MAX_NUM_VOXELS_DURING_TRAINING"
+    assert getattr(ours_pytorch.conv, name) == getattr(theirs, name)
 
 
 def test_constants_are_theirs():

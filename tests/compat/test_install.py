@@ -98,7 +98,7 @@ def test_the_older_api_is_another_package():
         ("import spconv.pytorch.quantization.intrinsic", "spconv.pytorch.quantization"),
         ("from spconv.pytorch import quantization", "spconv.pytorch.quantization"),
         ("from spconv.utils import VoxelGeneratorV2", "spconv.utils.VoxelGeneratorV2"),
-        ("import cumm.core_cc", "cumm.core_cc"),
+        ("import cumm.gemm", "cumm.gemm"),
     ],
 )
 def test_what_the_facade_lacks_is_said_and_never_taken_from_a_real_library(line, missing, real):

@@ -12,8 +12,8 @@ from gossamer.compat.cumm import tensorview as tv  # noqa: F401, programs write 
 from gossamer.compat.spconv import SPCONV_VERSION_NUMBERS as SPCONV_VERSION_NUMBERS
 from gossamer.compat.spconv.constants import ALL_WEIGHT_IS_KRSC as ALL_WEIGHT_IS_KRSC
 from gossamer.compat.spconv.constants import FILTER_HWIO as FILTER_HWIO
-from gossamer.compat.spconv.constants import SPCONV_DEBUG_WEIGHT as SPCONV_DEBUG_WEIGHT
 from gossamer.compat.spconv.constants import SAVED_WEIGHT_LAYOUT as SAVED_WEIGHT_LAYOUT
+from gossamer.compat.spconv.constants import SPCONV_DEBUG_WEIGHT as SPCONV_DEBUG_WEIGHT
 from gossamer.compat.spconv.core import ConvAlgo as ConvAlgo
 from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
 from gossamer.compat.spconv.debug_utils import spconv_save_debug_data as spconv_save_debug_data

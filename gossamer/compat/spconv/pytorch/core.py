@@ -1,7 +1,6 @@
 """SparseConvTensor, and the rulebooks it carries under their indice keys."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from gossamer.compat.spconv.constants import SPCONV_FX_TRACE_MODE
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.tools import CUDAKernelTimer
 from gossamer.compat.values import Values
+from gossamer.compat.whole import sizes, whole
 from gossamer.ops.keys import pack
 from gossamer.ops.rows import onto_grid
 from gossamer.rulebook import to_be_kept
@@ -45,22 +45,9 @@ def expand_nd(ndim: int, val: int | Sequence[int] | np.ndarray) -> list[int]:
 
     Raises:
         AssertionError: another number of ints.
+        TypeError: a number is not whole.
     """
-    single = isinstance(val, (int, float, np.number)) or getattr(val, "ndim", 1) == 0
-    values = [val] * ndim if single else list(val)  # type: ignore[arg-type]
-    assert len(values) == ndim, f"got {val!r}; wanted one int or {ndim} of them, one an axis"
-    return [whole("one of the sizes", v) for v in values]
-
-
-def whole(name: str, value: Any) -> int:
-    """`value` as an int.
-
-    Raises:
-        TypeError: it is not a whole number.
-    """
-    if isinstance(value, (str, bytes)) or int(value) != value:
-        raise TypeError(f"{name} is {value!r}; wanted a whole number")
-    return int(value)
+    return sizes("a size", ndim, val)
 
 
 class SparseConvTensor(metaclass=ProxyableClassMeta):
@@ -321,6 +308,12 @@ def _check(
     spatial_shape: Sequence[int] | np.ndarray | Tensor,
     batch_size: int,
 ) -> None:
+    for name, value in (("features", features), ("indices", indices)):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name} is a {type(value).__name__}; wanted a torch.Tensor, for instance by "
+                "torch.from_numpy"
+            )
     assert features.ndim == 2, f"features has shape {tuple(features.shape)}; wanted [N, C]"
     assert indices.ndim == 2, f"indices has shape {tuple(indices.shape)}; wanted [N, 1 + D]"
     assert len(spatial_shape) == indices.shape[1] - 1, (

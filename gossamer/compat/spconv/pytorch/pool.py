@@ -13,8 +13,14 @@ from gossamer.compat.graphs import outside_graphs
 from gossamer.compat.recording import keep_maximum, recorded, timed
 from gossamer.compat.routing import Route
 from gossamer.compat.spconv.core import ConvAlgo
-from gossamer.compat.spconv.pytorch.core import SparseConvTensor, expand_nd
+from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
+from gossamer.compat.spconv.pytorch.core import ImplicitGemmIndiceData as ImplicitGemmIndiceData
+from gossamer.compat.spconv.pytorch.core import IndiceData as IndiceData
+from gossamer.compat.spconv.pytorch.core import SparseConvTensor
+from gossamer.compat.spconv.pytorch.core import expand_nd as expand_nd
 from gossamer.compat.spconv.pytorch.modules import SparseModule
+from gossamer.compat.spconv.utils import nullcontext as nullcontext
+from gossamer.compat.whole import sizes
 from gossamer.nn.located import located
 from gossamer.rulebook import Rulebook
 
@@ -52,9 +58,12 @@ class _Pool(SparseModule):
     ):
         super().__init__(name=name)
         self.ndim = ndim
-        self.kernel_size = expand_nd(ndim, kernel_size)
-        self.stride = list(self.kernel_size) if stride is None else expand_nd(ndim, stride)
-        self.padding, self.dilation = expand_nd(ndim, padding), expand_nd(ndim, dilation)
+        self.kernel_size = sizes("kernel_size", ndim, kernel_size)
+        self.stride = list(self.kernel_size) if stride is None else sizes("stride", ndim, stride)
+        self.padding, self.dilation = (
+            sizes("padding", ndim, padding),
+            sizes("dilation", ndim, dilation),
+        )
         self.subm, self.indice_key = subm, indice_key
         self.record_voxel_count = record_voxel_count
         if record_voxel_count and not subm:

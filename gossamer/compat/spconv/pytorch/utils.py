@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from gossamer.compat.points import Voxelizer
+from gossamer.compat.spconv.pytorch.cppcore import get_current_stream as get_current_stream
+from gossamer.compat.spconv.pytorch.cppcore import torch_tensor_to_tv as torch_tensor_to_tv
 
 
 class PointToVoxel:
@@ -52,6 +54,16 @@ class PointToVoxel:
         self.voxels = self._voxelizer.voxels
         self.indices = self._voxelizer.indices
         self.num_per_voxel = self._voxelizer.num_per_voxel
+
+    def __setstate__(self, state: dict) -> None:
+        """Takes what was pickled here, or by upstream, whose numbers run from the last axis."""
+        if "_voxelizer" in state:
+            self.__dict__.update(state)
+            return
+        lower, upper = state["coors_range"][: state["ndim"]], state["coors_range"][state["ndim"] :]
+        numbers = ("num_point_features", "max_num_voxels", "max_num_points_per_voxel", "device")
+        ranges = [*lower[::-1], *upper[::-1]]
+        self.__init__(state["vsize"][::-1], ranges, *(state[name] for name in numbers))
 
     def __call__(
         self, pc: Tensor, clear_voxels: bool = True, empty_mean: bool = False

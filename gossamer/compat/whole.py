@@ -1,0 +1,32 @@
+"""Whole numbers, one or one an axis, under the name that a caller knows them by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def sizes(name: str, ndim: int, value: int | Sequence[int] | np.ndarray) -> list[int]:
+    """`value` as a list of `ndim` ints, one int standing for all.
+
+    Raises:
+        AssertionError: another number of ints.
+        TypeError: a number is not whole.
+    """
+    single = isinstance(value, (int, float, np.number)) or getattr(value, "ndim", 1) == 0
+    values = [value] * ndim if single else list(value)  # type: ignore[arg-type]
+    assert len(values) == ndim, (
+        f"{name} is {value!r}; wanted one int or {ndim} of them, one an axis"
+    )
+    return [whole(name, v) for v in values]
+
+
+def whole(name: str, value: Any) -> int:
+    """`value` as an int.
+
+    Raises:
+        TypeError: it is not a whole number.
+    """
+    if isinstance(value, (str, bytes)) or int(value) != value:
+        raise TypeError(f"{name} is {value!r}; wanted a whole number")
+    return int(value)
