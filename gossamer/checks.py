@@ -22,8 +22,10 @@ def per_axis(name: str, value: int | Sequence[int], ndim: int, minimum: int) -> 
 
 def is_int(value: object) -> bool:
     """Whether `value` is a whole number: int, a NumPy integer or, under torch.compile, a SymInt."""
+    if isinstance(value, (int, SymInt)):
+        return True
     single = getattr(value, "ndim", 0) == 0  # an array of many has __index__ too
-    return isinstance(value, (int, SymInt)) or (hasattr(value, "__index__") and single)
+    return hasattr(value, "__index__") and single
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:

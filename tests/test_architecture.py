@@ -21,7 +21,7 @@ OPS = "arrays threads register dispatch keys rulebooks conv pool points rows war
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 LINES, FUNCTION_LINES, PARAMETERS = 400, 50, 7
 # An option of a command is a parameter, and a layer takes what torch's layer takes.
-OPEN = {("cli", "command"), ("nn", "__init__"), ("compat", "__init__")}
+OPEN = {("cli", "command"), ("nn", "__init__"), ("layers", "__init__"), ("arrays", "__init__")}
 # What stands under another library's names takes what it takes there.
 FOREIGN = tuple(PACKAGE / "compat" / name for name in ("spconv", "spconv1", "cumm", "mmcv.py"))
 # A kernel takes what the hardware takes, and an instruction sequence is as long as it is.

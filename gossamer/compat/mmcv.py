@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from gossamer.compat.arrays import full_lists, link_of_pairs
-from gossamer.compat.kernel_maps import deconv_size
+from gossamer.compat.arrays.building import deconv_size
+from gossamer.compat.arrays.layouts import full_lists, link_of_pairs
 from gossamer.compat.older.kernels import seeing_itself, submanifold
-from gossamer.compat.sites import Link, Sites
+from gossamer.compat.rows.sites import Link, Sites
 from gossamer.geometry import Geometry
 
 PerAxis = int | Sequence[int]

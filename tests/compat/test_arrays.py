@@ -6,14 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer.compat.arrays import (
+from gossamer.compat.arrays.layouts import (
     implicit_gemm_arrays,
     link_of_pairs,
     link_of_table,
     native_arrays,
     tile_masks,
 )
-from gossamer.compat.sites import Link, Sites
+from gossamer.compat.rows.sites import Link, Sites
 from gossamer.geometry import Geometry
 from tests.compat.by_hand import (
     centred,

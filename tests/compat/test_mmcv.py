@@ -215,7 +215,7 @@ def test_a_row_outside_the_grid_makes_the_grid_larger_and_is_told():
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "message"), [(1, -1, "outside spatial_shape"), (0, 2, "batch")]
+    ("column", "value", "message"), [(1, -1, "inside the grid from 0 on"), (0, 2, "batch")]
 )
 def test_a_row_that_no_grid_holds_is_refused(column, value, message):
     rows = some_rows(3, 5)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gossamer.compat.activation import number
 from gossamer.compat.cumm.tensorview.gemm import Activation
+from gossamer.compat.layers.activation import number
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = """

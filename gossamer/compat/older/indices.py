@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from gossamer.compat.arrays import full_lists
-from gossamer.compat.placed import Ends
-from gossamer.compat.sites import Link
+from gossamer.compat.arrays.layouts import full_lists
+from gossamer.compat.rows.placed import Ends
+from gossamer.compat.rows.sites import Link
 
 Axes = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from itertools import product
 
 import torch
 
-from gossamer.compat.sites import Link
+from gossamer.compat.rows.sites import Link
 from gossamer.geometry import Geometry
 from gossamer.rulebook import Rulebook
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from math import prod
 from typing import Protocol
 
-from gossamer.compat import routing
-from gossamer.compat.array_rulebooks import rulebook_of
+from gossamer.compat.arrays.rulebooks import rulebook_of
+from gossamer.compat.layers import routing
+from gossamer.compat.layers.routing import Route
 from gossamer.compat.older.indices import Indices, Made
 from gossamer.compat.older.kernels import seeing_itself
 from gossamer.compat.older.tensor import SparseConvTensor
-from gossamer.compat.placed import Ends, Placed
-from gossamer.compat.routing import Route
-from gossamer.compat.sites import Link, Rows, Sites
+from gossamer.compat.rows.placed import Ends, Placed
+from gossamer.compat.rows.sites import Link, Rows, Sites
 from gossamer.geometry import Geometry
 
 Data = Indices | Sequence  # the second is a plain tuple of five, which a program put there

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gossamer.compat.points import grid_of
+from gossamer.compat.clouds.points import grid_of
 from gossamer.ops.points import first_come
 
 Voxels = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from gossamer.compat.host.timers import Duration, start
 from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
 from gossamer.compat.spconv.utils import nullcontext as nullcontext
-from gossamer.compat.timers import Duration, start
 
 
 class CUDAKernelTimer:

@@ -3,10 +3,10 @@
 Submodules have upstream's names, and `torch.ops.spconv` its ops.
 """
 
-from gossamer.compat.dense import RemoveGrid as RemoveGrid
-from gossamer.compat.dense import ToDense as ToDense
+from gossamer.compat.layers.dense import RemoveGrid as RemoveGrid
+from gossamer.compat.layers.dense import ToDense as ToDense
 from gossamer.compat.older.tensor import SparseConvTensor as SparseConvTensor
-from gossamer.compat.scatter import scatter_nd as scatter_nd
+from gossamer.compat.rows.scatter import scatter_nd as scatter_nd
 from gossamer.compat.spconv1 import functional as functional
 from gossamer.compat.spconv1 import ops as ops
 from gossamer.compat.spconv1 import utils as utils

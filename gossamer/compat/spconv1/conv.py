@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gossamer.compat import convolution, routing, weights
-from gossamer.compat.kernel_maps import conv_size
+from gossamer.compat.arrays.building import conv_size
+from gossamer.compat.layers import convolution, routing, weights
+from gossamer.compat.layers.routing import Route
 from gossamer.compat.older import kernels, sharing
 from gossamer.compat.older.tensor import SparseConvTensor
-from gossamer.compat.routing import Route
-from gossamer.compat.sites import Link
+from gossamer.compat.rows.sites import Link
 from gossamer.compat.spconv.pytorch.modules import SparseModule
 from gossamer.compat.spconv1.ops import ConvAlgo
 

@@ -9,9 +9,9 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from gossamer.compat.activation import number
-from gossamer.compat.boxes import suppressed
-from gossamer.compat.kernel_maps import conv_size, deconv_size
+from gossamer.compat.arrays.building import conv_size, deconv_size
+from gossamer.compat.clouds.boxes import suppressed
+from gossamer.compat.layers.activation import number
 from gossamer.compat.spconv.pytorch.core import expand_nd
 from gossamer.compat.spconv.pytorch.ops import get_conv_output_size as get_conv_output_size
 from gossamer.compat.spconv.pytorch.ops import get_deconv_output_size as get_deconv_output_size

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import per_axis
-from gossamer.compat.array_conv import LINEAR, lists
-from gossamer.compat.array_pool import max_of_lists, max_rows, scatter_to_winners
-from gossamer.compat.arrays import full_lists
-from gossamer.compat.kernel_maps import conv_size
+from gossamer.compat.arrays.building import conv_size
+from gossamer.compat.arrays.conv import LINEAR, lists
+from gossamer.compat.arrays.layouts import full_lists
+from gossamer.compat.arrays.pool import max_of_lists, max_rows, scatter_to_winners
 from gossamer.compat.older.kernels import seeing_itself, submanifold
-from gossamer.compat.sites import Link, Sites
+from gossamer.compat.rows.sites import Link, Sites
 from gossamer.geometry import Geometry
 from gossamer.ops.register import compose, new_size
 from gossamer.ops.register import register as _op

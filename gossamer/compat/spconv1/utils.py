@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from gossamer.compat.boxes import suppressed
+from gossamer.compat.clouds.boxes import suppressed
+from gossamer.compat.clouds.points import grid_of
 from gossamer.compat.older.voxels import Caps, Voxels, voxels_of
-from gossamer.compat.points import grid_of
 from gossamer.compat.spconv.utils import non_max_suppression_cpu as non_max_suppression_cpu
 from gossamer.compat.spconv.utils import rbbox_intersection as rbbox_intersection
 from gossamer.compat.spconv.utils import rbbox_iou as rbbox_iou

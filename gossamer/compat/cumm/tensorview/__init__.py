@@ -14,8 +14,8 @@ from gossamer.compat.host.dtypes import get_npdtype_from_tvdtype as get_npdtype_
 from gossamer.compat.host.dtypes import tvdtype_bitsize as tvdtype_bitsize
 from gossamer.compat.host.dtypes import tvdtype_itemsize as tvdtype_itemsize
 from gossamer.compat.host.tensor import Tensor as Tensor
-from gossamer.compat.timers import measure_and_print as measure_and_print
-from gossamer.compat.timers import measure_duration as measure_duration
+from gossamer.compat.host.timers import measure_and_print as measure_and_print
+from gossamer.compat.host.timers import measure_duration as measure_duration
 
 numpy_view = get_numpy_view
 

@@ -33,7 +33,7 @@ _HOMES = {
 }
 _HOME = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
 _HOME["ConvAlgo"] = "gossamer.compat.spconv.core"
-_HOME["ToDense"] = _HOME["RemoveGrid"] = "gossamer.compat.dense"
+_HOME["ToDense"] = _HOME["RemoveGrid"] = "gossamer.compat.layers.dense"
 _SUBMODULES = (
     *_HOMES,
     "constants",

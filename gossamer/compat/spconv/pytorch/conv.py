@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from gossamer.compat.convolution import (
+from gossamer.compat.cumm import tensorview as tv  # noqa: F401, programs write conv.tv
+from gossamer.compat.layers.convolution import (
     _MAX_NUM_VOXELS_DURING_TRAINING as _MAX_NUM_VOXELS_DURING_TRAINING,
 )
-from gossamer.compat.convolution import SparseConvolution as SparseConvolution
-from gossamer.compat.convolution import SparseConvolutionBase as SparseConvolutionBase
-from gossamer.compat.cumm import tensorview as tv  # noqa: F401, programs write conv.tv
+from gossamer.compat.layers.convolution import SparseConvolution as SparseConvolution
+from gossamer.compat.layers.convolution import SparseConvolutionBase as SparseConvolutionBase
 from gossamer.compat.spconv import SPCONV_VERSION_NUMBERS as SPCONV_VERSION_NUMBERS
 from gossamer.compat.spconv.constants import ALL_WEIGHT_IS_KRSC as ALL_WEIGHT_IS_KRSC
 from gossamer.compat.spconv.constants import FILTER_HWIO as FILTER_HWIO

@@ -7,19 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.fx import ProxyableClassMeta  # type: ignore[attr-defined]
 
-from gossamer.compat.fusing import Tail
-from gossamer.compat.graphs import outside_graphs
-from gossamer.compat.indice_data import ImplicitGemmIndiceData as ImplicitGemmIndiceData
-from gossamer.compat.indice_data import IndiceData as IndiceData
-from gossamer.compat.placed import Placed
-from gossamer.compat.rowwise import maps_rows_alike
-from gossamer.compat.scatter import scatter_nd as scatter_nd
-from gossamer.compat.sites import Rows, Sites
+from gossamer.compat.arrays.indice_data import ImplicitGemmIndiceData as ImplicitGemmIndiceData
+from gossamer.compat.arrays.indice_data import IndiceData as IndiceData
+from gossamer.compat.layers.fusing import Tail
+from gossamer.compat.layers.graphs import outside_graphs
+from gossamer.compat.layers.whole import sizes, whole
+from gossamer.compat.rows.placed import Placed
+from gossamer.compat.rows.rowwise import maps_rows_alike
+from gossamer.compat.rows.scatter import scatter_nd as scatter_nd
+from gossamer.compat.rows.sites import Rows, Sites
+from gossamer.compat.rows.values import Values
 from gossamer.compat.spconv.constants import SPCONV_FX_TRACE_MODE
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.tools import CUDAKernelTimer
-from gossamer.compat.values import Values
-from gossamer.compat.whole import sizes, whole
 from gossamer.ops.keys import pack
 from gossamer.ops.rows import onto_grid
 from gossamer.rulebook import to_be_kept

@@ -11,18 +11,19 @@ import numpy as np
 from torch import Tensor
 from torch.autograd import Function
 
-from gossamer.compat import array_conv, array_pool
-from gossamer.compat.activation import number
-from gossamer.compat.array_conv import Family, lists, tables
+from gossamer.compat.arrays import conv as array_conv
+from gossamer.compat.arrays import pool as array_pool
+from gossamer.compat.arrays.building import whole
+from gossamer.compat.arrays.conv import Family, lists, tables
 from gossamer.compat.cumm import tensorview as tv
-from gossamer.compat.kernel_maps import whole
+from gossamer.compat.layers.activation import number
+from gossamer.compat.rows.union import indice_to_scalar, union
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.debug_utils import spconv_save_debug_data as spconv_save_debug_data
 from gossamer.compat.spconv.pytorch import ops as ops
 from gossamer.compat.spconv.pytorch.core import SparseConvTensor as SparseConvTensor
 from gossamer.compat.spconv.pytorch.hash import HashTable as HashTable
 from gossamer.compat.spconv.tools import CUDAKernelTimer as CUDAKernelTimer
-from gossamer.compat.union import indice_to_scalar, union
 from gossamer.nn.autocast import in_autocast_dtype
 
 _UNTIMED = CUDAKernelTimer(False)

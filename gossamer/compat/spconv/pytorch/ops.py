@@ -12,25 +12,29 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import per_axis
-from gossamer.compat.activation import NONE, activate, number
-from gossamer.compat.array_conv import LINEAR, lists, tables
-from gossamer.compat.arrays import TILE, split_masks, tile_masks
-from gossamer.compat.cumm import tensorview as tv
-from gossamer.compat.kernel_maps import conv_size, deconv_size, whole
-from gossamer.compat.kernel_maps import get_indice_pairs as _native
-from gossamer.compat.kernel_maps import get_indice_pairs_implicit_gemm as _implicit
-from gossamer.compat.pooling import global_pool_rearrange as global_pool_rearrange
-from gossamer.compat.pooling import indice_avgpool_implicit_gemm as indice_avgpool_implicit_gemm
-from gossamer.compat.pooling import (
+from gossamer.compat.arrays.building import conv_size, deconv_size, whole
+from gossamer.compat.arrays.building import get_indice_pairs as _native
+from gossamer.compat.arrays.building import get_indice_pairs_implicit_gemm as _implicit
+from gossamer.compat.arrays.conv import LINEAR, lists, tables
+from gossamer.compat.arrays.layouts import TILE, split_masks, tile_masks
+from gossamer.compat.arrays.pooling import global_pool_rearrange as global_pool_rearrange
+from gossamer.compat.arrays.pooling import (
+    indice_avgpool_implicit_gemm as indice_avgpool_implicit_gemm,
+)
+from gossamer.compat.arrays.pooling import (
     indice_avgpool_implicit_gemm_backward as indice_avgpool_implicit_gemm_backward,
 )
-from gossamer.compat.pooling import indice_maxpool as indice_maxpool
-from gossamer.compat.pooling import indice_maxpool_backward as indice_maxpool_backward
-from gossamer.compat.pooling import indice_maxpool_implicit_gemm as indice_maxpool_implicit_gemm
-from gossamer.compat.pooling import (
+from gossamer.compat.arrays.pooling import indice_maxpool as indice_maxpool
+from gossamer.compat.arrays.pooling import indice_maxpool_backward as indice_maxpool_backward
+from gossamer.compat.arrays.pooling import (
+    indice_maxpool_implicit_gemm as indice_maxpool_implicit_gemm,
+)
+from gossamer.compat.arrays.pooling import (
     indice_maxpool_implicit_gemm_backward as indice_maxpool_implicit_gemm_backward,
 )
-from gossamer.compat.pooling import maximum_value_int_ as maximum_value_int_
+from gossamer.compat.arrays.pooling import maximum_value_int_ as maximum_value_int_
+from gossamer.compat.cumm import tensorview as tv
+from gossamer.compat.layers.activation import NONE, activate, number
 from gossamer.compat.spconv.constants import ALL_WEIGHT_IS_KRSC as ALL_WEIGHT_IS_KRSC
 from gossamer.compat.spconv.constants import FILTER_HWIO as FILTER_HWIO
 from gossamer.compat.spconv.constants import SPCONV_ALLOW_TF32 as SPCONV_ALLOW_TF32

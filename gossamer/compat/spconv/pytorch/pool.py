@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gossamer.compat import routing
-from gossamer.compat.convolution import _MAX_NUM_VOXELS_DURING_TRAINING
-from gossamer.compat.graphs import outside_graphs
-from gossamer.compat.recording import keep_maximum, recorded, timed
-from gossamer.compat.routing import Route
+from gossamer.compat.layers import routing
+from gossamer.compat.layers.convolution import _MAX_NUM_VOXELS_DURING_TRAINING
+from gossamer.compat.layers.graphs import outside_graphs
+from gossamer.compat.layers.recording import keep_maximum, recorded, timed
+from gossamer.compat.layers.routing import Route
+from gossamer.compat.layers.whole import sizes
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
 from gossamer.compat.spconv.pytorch.core import ImplicitGemmIndiceData as ImplicitGemmIndiceData
@@ -20,7 +21,6 @@ from gossamer.compat.spconv.pytorch.core import SparseConvTensor
 from gossamer.compat.spconv.pytorch.core import expand_nd as expand_nd
 from gossamer.compat.spconv.pytorch.modules import SparseModule
 from gossamer.compat.spconv.utils import nullcontext as nullcontext
-from gossamer.compat.whole import sizes
 from gossamer.nn.located import located
 from gossamer.rulebook import Rulebook
 

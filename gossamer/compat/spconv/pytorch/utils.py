@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gossamer.compat.points import Voxelizer
+from gossamer.compat.clouds.points import Voxelizer
 from gossamer.compat.spconv.pytorch.cppcore import get_current_stream as get_current_stream
 from gossamer.compat.spconv.pytorch.cppcore import torch_tensor_to_tv as torch_tensor_to_tv
 

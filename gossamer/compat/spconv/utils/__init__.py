@@ -4,17 +4,17 @@ from contextlib import nullcontext as nullcontext
 
 import numpy as np
 
-from gossamer.compat.boxops import BoxOps as BoxOps
+from gossamer.compat.clouds.boxops import BoxOps as BoxOps
+from gossamer.compat.clouds.voxelizers import Point2VoxelCPU1d as Point2VoxelCPU1d
+from gossamer.compat.clouds.voxelizers import Point2VoxelCPU2d as Point2VoxelCPU2d
+from gossamer.compat.clouds.voxelizers import Point2VoxelCPU3d as Point2VoxelCPU3d
+from gossamer.compat.clouds.voxelizers import Point2VoxelCPU4d as Point2VoxelCPU4d
+from gossamer.compat.clouds.voxelizers import Point2VoxelGPU1d as Point2VoxelGPU1d
+from gossamer.compat.clouds.voxelizers import Point2VoxelGPU2d as Point2VoxelGPU2d
+from gossamer.compat.clouds.voxelizers import Point2VoxelGPU3d as Point2VoxelGPU3d
+from gossamer.compat.clouds.voxelizers import Point2VoxelGPU4d as Point2VoxelGPU4d
 from gossamer.compat.host.creation import from_numpy
 from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
-from gossamer.compat.voxelizers import Point2VoxelCPU1d as Point2VoxelCPU1d
-from gossamer.compat.voxelizers import Point2VoxelCPU2d as Point2VoxelCPU2d
-from gossamer.compat.voxelizers import Point2VoxelCPU3d as Point2VoxelCPU3d
-from gossamer.compat.voxelizers import Point2VoxelCPU4d as Point2VoxelCPU4d
-from gossamer.compat.voxelizers import Point2VoxelGPU1d as Point2VoxelGPU1d
-from gossamer.compat.voxelizers import Point2VoxelGPU2d as Point2VoxelGPU2d
-from gossamer.compat.voxelizers import Point2VoxelGPU3d as Point2VoxelGPU3d
-from gossamer.compat.voxelizers import Point2VoxelGPU4d as Point2VoxelGPU4d
 
 
 def rbbox_iou(

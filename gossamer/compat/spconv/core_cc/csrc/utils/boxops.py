@@ -1,3 +1,3 @@
 """`spconv.core_cc.csrc.utils.boxops`."""
 
-from gossamer.compat.boxops import BoxOps as BoxOps
+from gossamer.compat.clouds.boxops import BoxOps as BoxOps

@@ -1,3 +1,3 @@
 """`spconv.core_cc.csrc.utils.pcc`."""
 
-from gossamer.compat.compress import PointCloudCompress as PointCloudCompress
+from gossamer.compat.clouds.compress import PointCloudCompress as PointCloudCompress

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import tensor
-from gossamer.compat.sites import Link, Rows
+from gossamer.compat.rows.sites import Link, Rows
 from gossamer.ops.keys import argsort
 from gossamer.rulebook import Rulebook
 

@@ -12,8 +12,8 @@ import torch
 from torch import SymInt, Tensor
 
 from gossamer.checks import is_int, per_axis
-from gossamer.compat.arrays import WORD, implicit_gemm_arrays, native_arrays, split_masks
-from gossamer.compat.sites import Link, Rows, Sites
+from gossamer.compat.arrays.layouts import WORD, implicit_gemm_arrays, native_arrays, split_masks
+from gossamer.compat.rows.sites import Link, Rows, Sites
 from gossamer.geometry import Geometry
 from gossamer.ops.register import new_size, register
 from gossamer.rulebook import Rulebook
@@ -175,7 +175,7 @@ Args:
 
 Returns:
     out_inds: [M, 1+D] int32, sorted, or `indices` where `subm`.
-    indice_pairs, indice_pair_num: as `gossamer.compat.arrays.native_arrays` has them.
+    indice_pairs, indice_pair_num: as `gossamer.compat.arrays.layouts.native_arrays` has them.
 
 Raises:
     RuntimeError: an even submanifold kernel, or an empty output shape.
@@ -234,7 +234,7 @@ Args:
     indices, batch_size, spatial_shape, ksize, stride, padding, dilation, out_padding, subm,
         transpose: as in `get_indice_pairs`.
     algo: the number of a ConvAlgo.
-    is_train, do_sort: as in `gossamer.compat.arrays.implicit_gemm_arrays`.
+    is_train, do_sort: as in `gossamer.compat.arrays.layouts.implicit_gemm_arrays`.
     num_out_act_bound: how many outputs there may be, of which the first are kept; -1 for all.
 
 Returns:

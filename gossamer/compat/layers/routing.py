@@ -3,15 +3,15 @@
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from gossamer.compat.arrays import link_of_pairs, link_of_table
-from gossamer.compat.indice_data import (
+from gossamer.compat.arrays.indice_data import (
     BuiltImplicitGemmIndiceData,
     BuiltIndiceData,
     ImplicitGemmIndiceData,
     IndiceData,
 )
-from gossamer.compat.placed import Ends, Placed
-from gossamer.compat.sites import Link, Sites
+from gossamer.compat.arrays.layouts import link_of_pairs, link_of_table
+from gossamer.compat.rows.placed import Ends, Placed
+from gossamer.compat.rows.sites import Link, Sites
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.pytorch.core import SparseConvTensor
 from gossamer.geometry import Geometry

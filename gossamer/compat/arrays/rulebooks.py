@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from gossamer.compat.arrays import link_of_pairs, link_of_table
+from gossamer.compat.arrays.layouts import link_of_pairs, link_of_table
 from gossamer.rulebook import Rulebook
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import floating
-from gossamer.compat.array_rulebooks import rulebook_of
-from gossamer.compat.kernel_maps import NAMESPACE
+from gossamer.compat.arrays.building import NAMESPACE
+from gossamer.compat.arrays.rulebooks import rulebook_of
 from gossamer.ops.pool import argmax, pool_sum
 from gossamer.ops.register import register
 

@@ -1,6 +1,6 @@
 """`BoxOps`: the functions of `boxes` in upstream's calling convention."""
 
-from gossamer.compat import boxes as _boxes
+from gossamer.compat.clouds import boxes as _boxes
 from gossamer.compat.host.tensor import Tensor
 
 

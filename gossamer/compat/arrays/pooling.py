@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import sample_range
-from gossamer.compat.array_pool import (
+from gossamer.compat.arrays.building import whole
+from gossamer.compat.arrays.pool import (
     divided,
     max_of_lists,
     max_of_table,
@@ -13,7 +14,6 @@ from gossamer.compat.array_pool import (
     scatter_to_winners,
     sum_of_table,
 )
-from gossamer.compat.kernel_maps import whole
 
 
 def indice_maxpool(

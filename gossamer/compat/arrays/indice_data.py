@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gossamer.compat.arrays import implicit_gemm_arrays, native_arrays
-from gossamer.compat.placed import Built, Ends
-from gossamer.compat.sites import Link
+from gossamer.compat.arrays.layouts import implicit_gemm_arrays, native_arrays
+from gossamer.compat.rows.placed import Built, Ends
+from gossamer.compat.rows.sites import Link
 from gossamer.compat.spconv.core import ConvAlgo
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gossamer.compat.sites import Link, Sites
+from gossamer.compat.rows.sites import Link, Sites
 
 
 class Placed:

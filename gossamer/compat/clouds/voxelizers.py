@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from gossamer.compat.clouds.points import Voxelizer, grid_of
 from gossamer.compat.host.tensor import Tensor
-from gossamer.compat.points import Voxelizer, grid_of
 
 Voxels = tuple[Tensor, Tensor, Tensor]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gossamer.compat.sites import Rows
+from gossamer.compat.rows.sites import Rows
 
 
 class Values:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import floating
-from gossamer.compat.activation import FUSED, LEAKY_RELU, NONE, RELU, SIGMOID, activate
-from gossamer.compat.array_rulebooks import rulebook_of
-from gossamer.compat.kernel_maps import NAMESPACE
+from gossamer.compat.arrays.building import NAMESPACE
+from gossamer.compat.arrays.rulebooks import rulebook_of
+from gossamer.compat.layers.activation import FUSED, LEAKY_RELU, NONE, RELU, SIGMOID, activate
 from gossamer.ops.conv import Epilogue, conv_weight_grad
 from gossamer.ops.register import compose, register
 

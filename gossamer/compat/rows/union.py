@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gossamer.compat.sites import Sites
+from gossamer.compat.rows.sites import Sites
 from gossamer.compat.spconv.pytorch.core import SparseConvTensor
 
 

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gossamer.compat import routing, weights
-from gossamer.compat.activation import FUSED, NONE, activate, number
 from gossamer.compat.cumm import tensorview as tv
-from gossamer.compat.fusing import Tail
-from gossamer.compat.graphs import outside_graphs
-from gossamer.compat.recording import keep_maximum, recorded, timed
-from gossamer.compat.routing import Route
-from gossamer.compat.sites import Link
+from gossamer.compat.layers import routing, weights
+from gossamer.compat.layers.activation import FUSED, NONE, activate, number
+from gossamer.compat.layers.fusing import Tail
+from gossamer.compat.layers.graphs import outside_graphs
+from gossamer.compat.layers.recording import keep_maximum, recorded, timed
+from gossamer.compat.layers.routing import Route
+from gossamer.compat.layers.whole import sizes, whole
+from gossamer.compat.rows.sites import Link
 from gossamer.compat.spconv import constants
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.pytorch import ops
 from gossamer.compat.spconv.pytorch.core import SparseConvTensor
 from gossamer.compat.spconv.pytorch.modules import SparseModule
-from gossamer.compat.whole import sizes, whole
 from gossamer.nn.autocast import in_autocast_dtype
 from gossamer.nn.chain import is_bare
 from gossamer.nn.linear import ONE_TAP

@@ -1,0 +1,1 @@
+"""Rulebooks as the arrays that spconv shows: made, read, and computed with."""

@@ -1,0 +1,1 @@
+"""Points to voxels, boxes and bytes, as other libraries have them."""

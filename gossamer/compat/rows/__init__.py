@@ -1,0 +1,1 @@
+"""A caller's rows, and the sites they lie on: features, indices, dense grids."""
