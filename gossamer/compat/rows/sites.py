@@ -81,7 +81,7 @@ class Rows:
 
         Args:
             features: [R, C].
-            how: what a site makes of several rows: "first", "last", "sum", "max" or "mean".
+            how: what a site makes of several rows: "first", "last", "sum" or "max".
 
         Raises:
             ValueError: features has not R rows.
