@@ -1,6 +1,7 @@
 """Validators of one argument each: they return the value in canonical form or say what is wrong."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import SymInt, Tensor
@@ -26,6 +27,15 @@ def is_int(value: object) -> bool:
         return True
     single = getattr(value, "ndim", 0) == 0  # an array of many has __index__ too
     return hasattr(value, "__index__") and single
+
+
+def whole(name: str, value: Any) -> int:
+    """`value` as an int, or the SymInt that stands for one under torch.compile."""
+    if isinstance(value, (int, SymInt)):
+        return value  # type: ignore[return-value]
+    if isinstance(value, (str, bytes)) or int(value) != value:
+        raise TypeError(f"{name} is {value!r}; wanted a whole number")
+    return int(value)
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> str:

@@ -23,7 +23,8 @@ from gossamer.compat.rows.sites import Link, Sites
 from gossamer.geometry import Geometry
 
 PerAxis = int | Sequence[int]
-# The rulebook whose lists a tensor holds, so that a layer need not read them again.
+# The rulebook whose lists a tensor holds, so that a layer need not read them again; and how often
+# these had been written into then.
 LINKS = WeakTensorKeyDictionary()
 
 
@@ -85,7 +86,7 @@ def get_indice_pairs(
     lists, counts = full_lists(link.triples(), link.rulebook.taps, len(sites.rows))
     pairs = lists.transpose(0, 1).contiguous()
     if not (subm and sites.rows.repeat):
-        LINKS[pairs] = link
+        LINKS[pairs] = _written(pairs, counts), link
     return indices if subm else target.indices(), pairs, counts
 
 
@@ -235,16 +236,22 @@ def indice_maxpool_backward(
 
 
 def _link(pairs: Tensor, counts: Tensor, inputs: int, outputs: int) -> Link:
-    link = LINKS.get(pairs)
-    if link is None:
+    written, link = LINKS.get(pairs) or (None, None)
+    if link is None or written != _written(pairs, counts):
         lists = pairs.transpose(0, 1), counts.to(pairs.device)
-        LINKS[pairs] = link = link_of_pairs(*lists, inputs, outputs, submanifold=False)
+        link = link_of_pairs(*lists, inputs, outputs, submanifold=False)
+        LINKS[pairs] = _written(pairs, counts), link
     if (len(link.source), len(link.target)) != (inputs, outputs):
         raise ValueError(
             f"the rulebook leads from {len(link.source)} rows to {len(link.target)}; wanted from "
             f"{inputs} to {outputs}; it was built for other sites, so choose another indice_key"
         )
     return link
+
+
+def _written(*lists: Tensor) -> tuple[int | None, ...]:
+    """How often each list has been written into; None where torch does not count."""
+    return tuple(None if t.is_inference() else t._version for t in lists)
 
 
 REPLACED = {

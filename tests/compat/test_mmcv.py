@@ -249,3 +249,16 @@ def test_every_module_of_mmcv_gets_the_functions_that_it_has(monkeypatch):
         for name in functions:
             assert getattr(getattr(ops, module), name) is mmcv.REPLACED.get(name)
         assert not hasattr(getattr(ops, module), "indice_conv_backward")
+
+
+def test_lists_that_were_written_into_are_read_again():
+    rows = some_rows(3, 20)
+    outids, pairs, counts = built(rows, "regular", 2, 2)
+    x, filters = torch.randn(len(rows), 4), torch.randn(2, 2, 2, 4, 5)
+    mmcv.indice_conv(x, filters, pairs, counts, len(outids))
+    counts[1:] = 0
+    only_first = mmcv.indice_conv(x, filters, pairs, counts, len(outids))
+    n = int(counts[0])
+    wanted = torch.zeros(len(outids), 5)
+    wanted[pairs[0, 1, :n].long()] = x[pairs[0, 0, :n].long()] @ filters[0, 0, 0]
+    torch.testing.assert_close(only_first, wanted)

@@ -6,12 +6,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from operator import index
 
 import torch
-from torch import SymInt, Tensor
+from torch import Tensor
 
-from gossamer.checks import is_int, per_axis
+from gossamer.checks import per_axis, whole
 from gossamer.compat.arrays.layouts import WORD, implicit_gemm_arrays, native_arrays, split_masks
 from gossamer.compat.rows.sites import Link, Rows, Sites
 from gossamer.geometry import Geometry
@@ -22,15 +21,13 @@ NAMESPACE = "gossamer_spconv"
 Ints = Sequence[int]
 
 
-def whole(value: int, name: str = "num_activate_out") -> int:
-    """`value` as an op takes it: an int, or what stands for one under torch.compile.
+def rows_of(num_activate_out: int) -> int:
+    """`num_activate_out` as an op takes it.
 
     Raises:
         TypeError: it is not a whole number.
     """
-    if not is_int(value):
-        raise TypeError(f"{name} is {value!r}; wanted a whole number")
-    return value if isinstance(value, (int, SymInt)) else index(value)
+    return whole("num_activate_out", num_activate_out)
 
 
 def conv_size(size: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> list[int]:

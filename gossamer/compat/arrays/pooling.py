@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import sample_range
-from gossamer.compat.arrays.building import whole
+from gossamer.compat.arrays.building import rows_of
 from gossamer.compat.arrays.pool import (
     divided,
     max_of_lists,
@@ -20,7 +20,7 @@ def indice_maxpool(
     features: Tensor, indice_pairs: Tensor, indice_pair_num: Tensor, num_activate_out: int
 ) -> Tensor:
     """[M, C]: the largest value that an output sees, also where all are negative; 0 without any."""
-    return max_of_lists(features, indice_pairs, indice_pair_num, whole(num_activate_out))
+    return max_of_lists(features, indice_pairs, indice_pair_num, rows_of(num_activate_out))
 
 
 def indice_maxpool_backward(
@@ -39,7 +39,7 @@ def indice_maxpool_implicit_gemm(
     features: Tensor, indice_pairs: Tensor, num_activate_out: int
 ) -> Tensor:
     """`indice_maxpool` over the table of outputs, `pair_fwd`."""
-    return max_of_table(features, indice_pairs, whole(num_activate_out))
+    return max_of_table(features, indice_pairs, rows_of(num_activate_out))
 
 
 def indice_maxpool_implicit_gemm_backward(
@@ -65,7 +65,7 @@ def indice_avgpool_implicit_gemm(
         out: [M, C], 0 without rows.
         count_out: [M] int32, or empty.
     """
-    out, count = mean_of_table(features, indice_pairs, whole(num_activate_out))
+    out, count = mean_of_table(features, indice_pairs, rows_of(num_activate_out))
     return out, count if calc_count else torch.Tensor()
 
 

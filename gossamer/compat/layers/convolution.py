@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gossamer.checks import whole
 from gossamer.compat.cumm import tensorview as tv
 from gossamer.compat.layers import routing, weights
 from gossamer.compat.layers.activation import FUSED, NONE, activate, number
@@ -15,7 +16,7 @@ from gossamer.compat.layers.fusing import Tail
 from gossamer.compat.layers.graphs import outside_graphs
 from gossamer.compat.layers.recording import keep_maximum, recorded, timed
 from gossamer.compat.layers.routing import Route
-from gossamer.compat.layers.whole import sizes, whole
+from gossamer.compat.layers.sizes import sizes
 from gossamer.compat.rows.sites import Link
 from gossamer.compat.spconv import constants
 from gossamer.compat.spconv.core import ConvAlgo
@@ -365,6 +366,5 @@ class SparseConvolution(SparseConvolutionBase, SparseModule):
         return x.replace_feature(activate(x.features, self.act_type, self.act_alpha))
 
 
-_FORWARD = (
-    SparseConvolution.forward
-)  # as it is written, for programs that put theirs into the class
+# As written here: programs that trace or calibrate put theirs into the class.
+_FORWARD = SparseConvolution.forward

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.fx import ProxyableClassMeta  # type: ignore[attr-defined]
 
+from gossamer.checks import whole
 from gossamer.compat.arrays.indice_data import ImplicitGemmIndiceData as ImplicitGemmIndiceData
 from gossamer.compat.arrays.indice_data import IndiceData as IndiceData
 from gossamer.compat.layers.fusing import Tail
 from gossamer.compat.layers.graphs import outside_graphs
-from gossamer.compat.layers.whole import sizes, whole
+from gossamer.compat.layers.sizes import sizes
 from gossamer.compat.rows.placed import Placed
 from gossamer.compat.rows.rowwise import maps_rows_alike
 from gossamer.compat.rows.scatter import scatter_nd as scatter_nd

@@ -13,7 +13,7 @@ from torch.autograd import Function
 
 from gossamer.compat.arrays import conv as array_conv
 from gossamer.compat.arrays import pool as array_pool
-from gossamer.compat.arrays.building import whole
+from gossamer.compat.arrays.building import rows_of
 from gossamer.compat.arrays.conv import Family, lists, tables
 from gossamer.compat.cumm import tensorview as tv
 from gossamer.compat.layers.activation import number
@@ -72,7 +72,10 @@ def indice_conv(
         TypeError: dtypes differ, or an array is not of ints.
         ValueError: a wrong shape, or a count or row out of range.
     """
-    arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), False, False)
+    arrays, way = (
+        (indice_pairs, indice_pair_num),
+        (rows_of(num_activate_out), False, False),
+    )
     steps = bias, act_alpha, act_beta, act_type
     return _convolved(lists, features, filters, arrays, way, steps, None)
 
@@ -91,7 +94,10 @@ def indice_inverse_conv(
     act_type: tv.gemm.Activation = _NONE,
 ) -> Tensor:
     """`indice_conv` over the lists read backwards, onto the rows that they were made from."""
-    arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), True, False)
+    arrays, way = (
+        (indice_pairs, indice_pair_num),
+        (rows_of(num_activate_out), True, False),
+    )
     steps = bias, act_alpha, act_beta, act_type
     return _convolved(lists, features, filters, arrays, way, steps, None)
 
@@ -110,7 +116,10 @@ def indice_subm_conv(
     act_type: tv.gemm.Activation = _NONE,
 ) -> Tensor:
     """`indice_conv` over the lists of a submanifold kernel, which leave out half of the counts."""
-    arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), False, True)
+    arrays, way = (
+        (indice_pairs, indice_pair_num),
+        (rows_of(num_activate_out), False, True),
+    )
     steps = bias, act_alpha, act_beta, act_type
     return _convolved(lists, features, filters, arrays, way, steps, None)
 
@@ -153,7 +162,10 @@ def implicit_gemm(
         TypeError: dtypes differ, or the table is not of ints.
         ValueError: a wrong shape, or a row out of range.
     """
-    steps, way = (bias, act_alpha, act_beta, act_type), (whole(num_activate_out), False, False)
+    steps, way = (
+        (bias, act_alpha, act_beta, act_type),
+        (rows_of(num_activate_out), False, False),
+    )
     return _convolved(tables, features, filters, (pair_fwd,), way, steps, None)
 
 
@@ -161,7 +173,7 @@ def indice_maxpool(
     features: Tensor, indice_pairs: Tensor, indice_pair_num: Tensor, num_activate_out: int
 ) -> Tensor:
     """[M, C]: the largest value that an output sees, also where all are negative; 0 without any."""
-    rows = whole(num_activate_out)
+    rows = rows_of(num_activate_out)
     return array_pool.max_of_lists(features, indice_pairs, indice_pair_num, rows)
 
 
@@ -169,7 +181,7 @@ def indice_maxpool_implicit_gemm(
     features: Tensor, pair_fwd: Tensor, pair_bwd: Tensor, num_activate_out: int
 ) -> Tensor:
     """`indice_maxpool` over the table of outputs; `pair_bwd` is not looked at."""
-    return array_pool.max_of_table(features, pair_fwd, whole(num_activate_out))
+    return array_pool.max_of_table(features, pair_fwd, rows_of(num_activate_out))
 
 
 def indice_avgpool_implicit_gemm(
@@ -179,7 +191,7 @@ def indice_avgpool_implicit_gemm(
 
     `pair_bwd` and `calc_count` are not looked at.
     """
-    return array_pool.mean_of_table(features, pair_fwd, whole(num_activate_out))[0]
+    return array_pool.mean_of_table(features, pair_fwd, rows_of(num_activate_out))[0]
 
 
 def _over_lists(inverse: bool, subm: bool) -> Callable[..., Tensor]:
@@ -199,7 +211,10 @@ def _over_lists(inverse: bool, subm: bool) -> Callable[..., Tensor]:
         act_beta=0.0,
         act_type=_NONE,
     ):
-        arrays, way = (indice_pairs, indice_pair_num), (whole(num_activate_out), inverse, subm)
+        arrays, way = (
+            (indice_pairs, indice_pair_num),
+            (rows_of(num_activate_out), inverse, subm),
+        )
         steps = bias, act_alpha, act_beta, act_type
         return _convolved(lists, features, filters, arrays, way, steps, ctx)
 
@@ -256,7 +271,10 @@ class SparseImplicitGemmFunction(Function):
         act_beta=0.0,
         act_type=_NONE,
     ):
-        steps, way = (bias, act_alpha, act_beta, act_type), (whole(num_activate_out), False, False)
+        steps, way = (
+            (bias, act_alpha, act_beta, act_type),
+            (rows_of(num_activate_out), False, False),
+        )
         return _convolved(tables, features, filters, (pair_fwd,), way, steps, ctx)
 
     @staticmethod
@@ -277,7 +295,7 @@ class SparseMaxPoolFunction(Function):
 
     @staticmethod
     def forward(ctx, features, indice_pairs, indice_pair_num, num_activate_out):
-        arrays, rows = (indice_pairs, indice_pair_num), whole(num_activate_out)
+        arrays, rows = (indice_pairs, indice_pair_num), rows_of(num_activate_out)
         array_pool.save_max(ctx, (features, *arrays, rows), features)
         return array_pool.max_of_lists(features, *arrays, rows)
 
@@ -291,7 +309,7 @@ class SparseMaxPoolImplicitGemmFunction(Function):
 
     @staticmethod
     def forward(ctx, features, indice_pairs_fwd, indice_pairs_bwd, num_activate_out):
-        rows = whole(num_activate_out)
+        rows = rows_of(num_activate_out)
         array_pool.save_max(ctx, (features, indice_pairs_fwd, rows), features)
         return array_pool.max_of_table(features, indice_pairs_fwd, rows)
 
@@ -305,7 +323,7 @@ class SparseAvgPoolImplicitGemmFunction(Function):
 
     @staticmethod
     def forward(ctx, features, indice_pairs_fwd, indice_pairs_bwd, num_activate_out, calc_count):
-        rows = whole(num_activate_out)
+        rows = rows_of(num_activate_out)
         array_pool.save_mean(ctx, (features, indice_pairs_fwd, rows), features)
         return array_pool.mean_of_table(features, indice_pairs_fwd, rows)[0]
 

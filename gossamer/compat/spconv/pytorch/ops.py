@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gossamer.checks import per_axis
-from gossamer.compat.arrays.building import conv_size, deconv_size, whole
+from gossamer.checks import per_axis, whole
+from gossamer.compat.arrays.building import conv_size, deconv_size, rows_of
 from gossamer.compat.arrays.building import get_indice_pairs as _native
 from gossamer.compat.arrays.building import get_indice_pairs_implicit_gemm as _implicit
 from gossamer.compat.arrays.conv import LINEAR, lists, tables
@@ -126,7 +126,7 @@ def get_indice_pairs(
         RuntimeError: an even submanifold kernel, or an empty output shape.
         ValueError: a wrong shape, or a row out of range.
     """
-    sites = indices, whole(batch_size, "batch_size"), _shape(spatial_shape)
+    sites = indices, whole("batch_size", batch_size), _shape(spatial_shape)
     sizes = _sizes(indices, ksize, stride, padding, dilation, out_padding)
     out, pairs, counts = _native(*sites, *sizes, bool(subm), bool(transpose))
     return (indices[:] if subm else out), pairs, counts
@@ -173,7 +173,7 @@ def get_indice_pairs_implicit_gemm(
         RuntimeError: an even submanifold kernel, or an empty output shape.
         ValueError: a wrong shape, a row out of range, rows that repeat where a table can't say so.
     """
-    sites = indices, whole(batch_size, "batch_size"), _shape(spatial_shape)
+    sites = indices, whole("batch_size", batch_size), _shape(spatial_shape)
     sizes = _sizes(indices, ksize, stride, padding, dilation, out_padding)
     masks = split_masks(prod(sizes[0]), algo)
     last = number(algo), is_train, num_out_act_bound, do_sort
@@ -182,7 +182,7 @@ def get_indice_pairs_implicit_gemm(
 
 
 def _shape(spatial_shape: Ints) -> list[int]:
-    return [whole(n, "spatial_shape's size") for n in spatial_shape]
+    return [whole("spatial_shape's size", n) for n in spatial_shape]
 
 
 def _sizes(indices: Tensor, *values: PerAxis) -> list[tuple[int, ...]]:
@@ -226,7 +226,7 @@ def indice_conv(
         TypeError: dtypes differ, or an array is not of ints.
         ValueError: a wrong shape, or a count or row out of range.
     """
-    way = whole(num_activate_out), inverse, subm
+    way = rows_of(num_activate_out), inverse, subm
     steps = bias, float(act_alpha), float(act_beta), number(act_type)
     return lists.conv(features, filters, indice_pairs, indice_pair_num, *way, *steps)
 
@@ -316,7 +316,7 @@ def implicit_gemm(
     _check_unscaled(features, output_scale, scale)
     act = number(act_type)
     steps = bias, float(act_alpha), 0.0, act if output_add is None else NONE
-    y = tables.conv(features, filters, pair_fwd, whole(num_activate_out), False, False, *steps)
+    y = tables.conv(features, filters, pair_fwd, rows_of(num_activate_out), False, False, *steps)
     if output_add is not None:
         y = activate(y + output_add, act, act_alpha)
     mask_out = tile_masks(pair_mask_fwd_splits) if is_train and pair_mask_fwd_splits else None

@@ -12,7 +12,7 @@ from gossamer.compat.layers.convolution import _MAX_NUM_VOXELS_DURING_TRAINING
 from gossamer.compat.layers.graphs import outside_graphs
 from gossamer.compat.layers.recording import keep_maximum, recorded, timed
 from gossamer.compat.layers.routing import Route
-from gossamer.compat.layers.whole import sizes
+from gossamer.compat.layers.sizes import sizes
 from gossamer.compat.spconv.core import ConvAlgo
 from gossamer.compat.spconv.cppconstants import CPU_ONLY_BUILD as CPU_ONLY_BUILD
 from gossamer.compat.spconv.pytorch.core import ImplicitGemmIndiceData as ImplicitGemmIndiceData

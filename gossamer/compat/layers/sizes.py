@@ -1,9 +1,10 @@
-"""Whole numbers, one or one an axis, under the name that a caller knows them by."""
+"""Sizes of a kernel, one or one an axis, under the name that a caller knows them by."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+
+from gossamer.checks import whole
 
 
 def sizes(name: str, ndim: int, value: int | Sequence[int] | np.ndarray) -> list[int]:
@@ -19,14 +20,3 @@ def sizes(name: str, ndim: int, value: int | Sequence[int] | np.ndarray) -> list
         f"{name} is {value!r}; wanted one int or {ndim} of them, one an axis"
     )
     return [whole(name, v) for v in values]
-
-
-def whole(name: str, value: Any) -> int:
-    """`value` as an int.
-
-    Raises:
-        TypeError: it is not a whole number.
-    """
-    if isinstance(value, (str, bytes)) or int(value) != value:
-        raise TypeError(f"{name} is {value!r}; wanted a whole number")
-    return int(value)
