@@ -21,8 +21,9 @@ setup: $(INSTALLED) ## make .venv, once, from the pins in constraints.txt
 demo: $(INSTALLED) ## train a sparse U-Net on simulated scans and look at its predictions
 	$(BIN)/gossamer demo
 
-test: lint ## the linters, then every test
+test: lint ## the linters, every test, and the GPU kernels in Triton's interpreter
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "interpreter or any_backend"
 
 lint: $(INSTALLED) ## ruff and pyright
 	$(BIN)/ruff check

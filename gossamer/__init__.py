@@ -11,8 +11,10 @@ from gossamer.version import __version__
 
 if TYPE_CHECKING:
     from gossamer import nn
+    from gossamer.capture import Captured, capture
     from gossamer.coords import Coords
     from gossamer.errors import (
+        CapacityError,
         CheckpointError,
         DuplicateSitesError,
         FormatError,
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from gossamer.point_cloud import PointCloud
     from gossamer.rulebook import Rulebook
     from gossamer.tensor import SparseTensor, cat
+    from gossamer.tuning import tune
     from gossamer.voxels import devoxelize, voxelize
 
 __all__ = [
+    "CapacityError",
+    "Captured",
     "CheckpointError",
     "Coords",
     "Cross",
@@ -40,16 +45,19 @@ __all__ = [
     "Rulebook",
     "SparseTensor",
     "__version__",
+    "capture",
     "cat",
     "devoxelize",
     "fuse",
     "nn",
+    "tune",
     "use_backend",
     "voxelize",
 ]
 
 # The module of each name; `nn` is one itself.
 _HOMES = {
+    "capture": ["Captured", "capture"],
     "coords": ["Coords"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "geometry": ["Cross", "Geometry"],
@@ -58,6 +66,7 @@ _HOMES = {
     "point_cloud": ["PointCloud"],
     "rulebook": ["Rulebook"],
     "tensor": ["SparseTensor", "cat"],
+    "tuning": ["tune"],
     "voxels": ["devoxelize", "voxelize"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -14,6 +14,10 @@ class KeyRangeError(ValueError):
     """Coordinates span more cells than a 63-bit key can number."""
 
 
+class CapacityError(ValueError):
+    """A fixed number of rows does not hold the sites that there are."""
+
+
 class DuplicateSitesError(ValueError):
     """Two rows of a sparse tensor name the same site."""
 

@@ -11,7 +11,7 @@ which a rulebook is cached.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import groupby, product
 
 from gossamer.checks import is_int, one_of, per_axis
 
@@ -52,6 +52,9 @@ class Geometry:
         reach: for every axis the smallest and the largest offset.
         mirror: for every tap the tap that looks the opposite way, or None if some tap has none.
             Where there is one, a submanifold rulebook read backwards is itself with taps renamed.
+        planes: how many planes the kernel has, if each is a run of equally many taps that agree in
+            the first axis; else 1.
+        significance: the rank of every tap by its distance from the middle, the farthest highest.
     """
 
     kind: str
@@ -64,6 +67,8 @@ class Geometry:
     offsets: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
     reach: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
     mirror: tuple[int, ...] | None = field(init=False, repr=False, compare=False)
+    planes: int = field(init=False, repr=False, compare=False)
+    significance: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         offsets = tuple(
@@ -74,6 +79,8 @@ class Geometry:
         object.__setattr__(self, "offsets", offsets)
         object.__setattr__(self, "reach", reach)
         object.__setattr__(self, "mirror", _mirror(offsets))
+        object.__setattr__(self, "planes", _planes(self.taps))
+        object.__setattr__(self, "significance", _significance(offsets, reach))
 
     @classmethod
     def of(
@@ -204,6 +211,26 @@ def _mirror(offsets: tuple[tuple[int, ...], ...]) -> tuple[int, ...] | None:
     place = {offset: tap for tap, offset in enumerate(offsets)}
     opposite = [place.get(tuple(-v for v in offset)) for offset in offsets]
     return None if None in opposite else tuple(t for t in opposite if t is not None)
+
+
+def _planes(taps: tuple[tuple[int, ...], ...]) -> int:
+    runs = [len(list(run)) for _, run in groupby(tap[0] for tap in taps)]
+    whole = len(runs) == len({tap[0] for tap in taps})
+    return len(runs) if whole and len(set(runs)) == 1 else 1
+
+
+def _significance(
+    offsets: tuple[tuple[int, ...], ...], reach: tuple[tuple[int, int], ...]
+) -> tuple[int, ...]:
+    # Twice the distance, so that the middle of an even kernel is a whole number too.
+    apart = [
+        sum(abs(2 * v - low - high) for v, (low, high) in zip(offset, reach, strict=True))
+        for offset in offsets
+    ]
+    rank = {
+        tap: place for place, tap in enumerate(sorted(range(len(apart)), key=apart.__getitem__))
+    }
+    return tuple(rank[tap] for tap in range(len(apart)))
 
 
 def _listed(offsets: Sequence[Sequence[int]], ndim: int) -> tuple[tuple[int, ...], ...]:

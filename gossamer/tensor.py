@@ -190,8 +190,36 @@ class SparseTensor:
             )
         shape = list(self.spatial_shape)
         cell = pack(self.coords, [0] * len(shape), shape)
+        cell = cell if self.sites.fill is None else self.sites.fill.where(cell, -1)
         grid = onto_grid(self.features, cell, self.batch_size, prod(shape))
         return grid.unflatten(2, shape)
+
+    def padded(self, capacity: int, growth: Number = 1.0) -> "SparseTensor":
+        """The same sites as the first of `capacity` rows, so that the host need not count them.
+
+        A network in eval mode then never makes the host wait, and can be captured as a CUDA graph;
+        `gossamer.capture` does that. What the other rows hold is not set and never read.
+
+        Args:
+            capacity: how many rows there are.
+            growth: rows that a strided layer's result gets for each row of its input.
+
+        Raises:
+            CapacityError: there are more sites.
+            ValueError: the tensor is not on a GPU.
+        """
+        sites = self.sites.padded(capacity, growth)
+        more = self.features.new_zeros(capacity - len(self), self.channels)
+        return SparseTensor(torch.cat([self.features, more]), sites)
+
+    def trimmed(self) -> "SparseTensor":
+        """Only the rows that are sites; asks the device how many that are.
+
+        Raises:
+            CapacityError: some layer on the way here found more sites than it has rows.
+        """
+        sites = self.sites.trimmed()
+        return SparseTensor(self.features[: len(sites)], sites)
 
     @classmethod
     def from_dense(cls, grid: Tensor) -> "SparseTensor":
@@ -285,6 +313,8 @@ def _check_same_sites(tensors: Sequence[SparseTensor]) -> None:
 
 
 def _union(a: SparseTensor, b: SparseTensor) -> SparseTensor:
+    for side in (a, b):
+        side.sites.counted("a union can't be made")
     for name in ("channels", "dtype", "stride", "spatial_shape", "batch_size", "ndim"):
         if getattr(a, name) != getattr(b, name):
             raise ValueError(

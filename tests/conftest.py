@@ -26,6 +26,11 @@ settings.register_profile(
 )
 settings.load_profile("laws")
 
+# Triton decides when it is loaded whether its interpreter runs the kernels. So what needs it runs
+# in a process of its own: TRITON_INTERPRET=1 pytest -m "interpreter or any_backend".
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+BACKENDS = ["triton"] if INTERPRETED else ["reference", "numba"]
+
 ALLOCATORS = [
     (torch.Tensor, "new_empty"),
     (torch, "empty"),
@@ -55,7 +60,7 @@ def garbage(monkeypatch):
         monkeypatch.setattr(owner, name, poisoned(getattr(owner, name)))
 
 
-@pytest.fixture(params=["reference", "numba"])
+@pytest.fixture(params=BACKENDS)
 def backend(request, garbage):
     """Runs the test once on each backend, with memory that nobody wrote made of garbage."""
     with use_backend(request.param):

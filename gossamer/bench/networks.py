@@ -97,7 +97,7 @@ def cost(problem: Problem) -> tuple[int, float]:
     def count(module: nn.Module, inputs: tuple[SparseTensor]) -> None:
         if isinstance(module, SparseConvolution):
             rulebook, _ = module.route(inputs[0].sites)
-            pairs.append(len(rulebook.pairs.inputs))
+            pairs.append(rulebook.pair_count())
             products.append(pairs[-1] * module.in_channels * module.out_channels)
         elif isinstance(module, Linear):
             products.append(len(inputs[0]) * module.in_features * module.out_features)

@@ -34,7 +34,7 @@ def cost(problem: Problem) -> tuple[int, float]:
     if problem.case.startswith("network"):
         return networks.cost(problem)
     sites = _sites(problem)
-    pairs = len(sites.rulebook(problem.geometry).pairs.inputs)
+    pairs = sites.rulebook(problem.geometry).pair_count()
     products = pairs * problem.channels**2
     return pairs, 2.0 * products * (3 if problem.case == "forward+backward" else 1)
 
@@ -45,7 +45,7 @@ def _rulebook(problem: Problem) -> Work:
     def run() -> tuple[Coords, Coords, Rulebook]:
         sites = _sites(problem)
         rulebook = sites.rulebook(geometry)
-        assert rulebook.pairs  # made when first asked for
+        assert rulebook.layout  # made when first asked for
         return sites, sites.output(geometry), rulebook
 
     def values(result: tuple[Coords, Coords, Rulebook]) -> Values:

@@ -1,9 +1,10 @@
-"""`gossamer explain`: what a rulebook is, on a 5 x 5 picture or on a scan."""
+"""`gossamer explain`: what a rulebook is, on a picture or a scan, and how a GPU would use it."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
+import torch
 import typer
 from rich.console import Console
 
@@ -15,38 +16,64 @@ from gossamer.explain.scan import figures_of
 from gossamer.explain.scan_text import show_scan
 from gossamer.explain.terminal import say
 from gossamer.explain.text import show_examples
+from gossamer.ops.plans import architecture
 
 BOTH = "both"
 VOXEL_SIZE, KERNEL_SIZE, STRIDE = "0.1", "3", "2"
+DTYPES = ("float16", "bfloat16", "float32")
+TAPS = 27  # of the kernels that a plan is shown for
 Number = TypeVar("Number", int, float)
 
 
+Scan = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SCAN", help="A scan whose rulebooks to measure. Default: the 5 x 5 picture."
+    ),
+]
+Kind = Annotated[
+    str, typer.Option(help="Of the picture's convolution: regular, submanifold or both.")
+]
+Page = Annotated[
+    Path | None, typer.Option(help="Write the picture's convolution as an HTML page with pictures.")
+]
+VoxelSize = Annotated[
+    str | None,
+    typer.Option(help=f"For a scan: metres, one number or x,y,z. Default: {VOXEL_SIZE}"),
+]
+KernelSize = Annotated[
+    str | None,
+    typer.Option(help=f"For a scan: voxels, one number or x,y,z. Default: {KERNEL_SIZE}"),
+]
+Stride = Annotated[
+    str | None, typer.Option(help=f"For a scan: voxels, one number or x,y,z. Default: {STRIDE}")
+]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="How a GPU computes layers: dataflow, tile, precision.")
+]
+Arch = Annotated[
+    str | None, typer.Option(help="For a plan: sm_90, gfx942 ... Default: this machine's.")
+]
+Dtype = Annotated[
+    str | None, typer.Option(help=f"For a plan: {', '.join(DTYPES)}. Default: {DTYPES[0]}")
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(help="For a plan: 64 or 64,96,... Default: those of the built-in networks."),
+]
+
+
 def command(
-    scan: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="SCAN", help="A scan whose rulebooks to measure. Default: the 5 x 5 picture."
-        ),
-    ] = None,
-    kind: Annotated[
-        str, typer.Option(help="Of the picture's convolution: regular, submanifold or both.")
-    ] = BOTH,
-    page: Annotated[
-        Path | None,
-        typer.Option(help="Write the picture's convolution as an HTML page with pictures."),
-    ] = None,
-    voxel_size: Annotated[
-        str | None,
-        typer.Option(help=f"For a scan: metres, one number or x,y,z. Default: {VOXEL_SIZE}"),
-    ] = None,
-    kernel_size: Annotated[
-        str | None,
-        typer.Option(help=f"For a scan: voxels, one number or x,y,z. Default: {KERNEL_SIZE}"),
-    ] = None,
-    stride: Annotated[
-        str | None,
-        typer.Option(help=f"For a scan: voxels, one number or x,y,z. Default: {STRIDE}"),
-    ] = None,
+    scan: Scan = None,
+    kind: Kind = BOTH,
+    page: Page = None,
+    voxel_size: VoxelSize = None,
+    kernel_size: KernelSize = None,
+    stride: Stride = None,
+    plan: Plan = False,
+    arch: Arch = None,
+    dtype: Dtype = None,
+    channels: Channels = None,
 ) -> None:
     """Show a sparse convolution step by step, or a scan's rulebooks in figures.
 
@@ -56,8 +83,20 @@ def command(
 
     With a scan: its voxels, and for a submanifold and a strided kernel the
     pairs, those of every tap, the share of the dense work and the memory.
+
+    With [cyan]--plan[/cyan]: which order of rows, tile and precision a GPU would take for each
+    size of layer, and why.
     """
+    about = {"arch": arch, "dtype": dtype, "channels": channels}
     sizes = {"voxel-size": voxel_size, "kernel-size": kernel_size, "stride": stride}
+    if plan:
+        if any((scan, page, kind != BOTH, *sizes.values())):
+            raise ValueError("a plan takes arch, dtype and channels; leave the rest out")
+        _plan(about)
+        return
+    for name, value in about.items():
+        if value is not None:
+            raise ValueError(f"{name} is {value}, but belongs to a plan; add --plan")
     if scan is not None:
         if page is not None or kind != BOTH:
             raise ValueError("page and kind belong to the 5 x 5 picture; leave them or SCAN out")
@@ -92,6 +131,32 @@ def _figures(scan: Path, sizes: dict[str, str | None]) -> None:
         _numbers("stride", sizes["stride"] or STRIDE, int),
     )
     show_scan(Console(), scan.name, figures)
+
+
+def _plan(about: dict[str, str | None]) -> None:
+    from gossamer.explain import plan
+
+    arch = about["arch"] or _own_arch()
+    dtype = getattr(torch, one_of("dtype", about["dtype"] or DTYPES[0], DTYPES))
+    layers = _layers(about["channels"]) if about["channels"] else plan.built_in_layers()
+    plan.show_plans(Console(), arch, dtype, plan.plans_of(arch, dtype, layers))
+
+
+def _own_arch() -> str:
+    """This machine's, or where there is no GPU that of the H100 and H200."""
+    if torch.cuda.is_available():
+        return architecture(torch.device("cuda"))
+    return "sm_90"
+
+
+def _layers(text: str) -> list[Any]:
+    from gossamer.explain.plan import Layer
+
+    widths = _numbers("channels", text, int)
+    widths = widths if isinstance(widths, list) else [widths]
+    if min(widths) < 1:
+        raise ValueError(f"channels is {text!r}; wanted numbers from 1")
+    return [Layer(width, width, TAPS) for width in widths]
 
 
 def _numbers(name: str, text: str, number: Callable[[str], Number]) -> Number | list[Number]:

@@ -131,7 +131,7 @@ def _kernel(sites: Coords, geometry: Geometry) -> KernelFigures:
     rulebook, out = sites.rulebook(geometry), sites.output(geometry)
     per_tap = tuple(rulebook.pairs_per_tap().tolist())
     nbytes = rulebook.nbytes
-    _ = rulebook.T.pairs  # made when first asked for, and then part of nbytes
+    _ = rulebook.T.layout  # made when first asked for, and then part of nbytes
     cells = sites.batch_size * prod(_extent(out))
     return KernelFigures(geometry, len(sites), len(out), cells, per_tap, nbytes, rulebook.nbytes)
 

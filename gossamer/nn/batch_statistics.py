@@ -7,7 +7,8 @@ raises on one site, and a graph can't hold it where only the data says how many 
 import torch
 from torch import Tensor, nn
 
-from gossamer.ops.rows import affine, column_dots, gated_dots, moments, normalise_grad
+from gossamer.coords import Coords
+from gossamer.ops.rows import affine, column_dots, fold, gated_dots, moments, normalise_grad
 
 AnyBatchNorm = nn.BatchNorm1d | nn.SyncBatchNorm
 
@@ -20,6 +21,12 @@ def takes(norm: AnyBatchNorm, features: Tensor) -> bool:
     )
 
 
+def check_counted(norm: AnyBatchNorm, sites: Coords) -> None:
+    """Raise if `norm` would learn from rows of which only the device knows whether they exist."""
+    if norm.training or norm.running_mean is None:
+        sites.counted("a batch norm can't take its statistics")
+
+
 def is_frozen(norm: AnyBatchNorm) -> bool:
     """Whether `norm` does the same to every row: not if it learns, or has no running statistics."""
     return not norm.training and norm.running_mean is not None and norm.running_var is not None
@@ -30,13 +37,8 @@ def frozen_affine(
 ) -> tuple[Tensor, Tensor]:
     """What a frozen norm multiplies by and adds, [C] each, where `bias` [C] was added before it."""
     assert norm.running_mean is not None and norm.running_var is not None  # or it is not frozen
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight
-    shift = (-norm.running_mean if bias is None else bias - norm.running_mean) * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias
-    return scale.to(dtype), shift.to(dtype)
+    own = norm.weight, norm.bias
+    return fold(norm.running_mean, norm.running_var, *own, bias, norm.eps, dtype)
 
 
 def normalised(

@@ -18,7 +18,7 @@ from torch.nn.modules import module as torch_module
 
 from gossamer.nn.activation import LeakyReLU, ReLU
 from gossamer.nn.autocast import in_autocast_dtype
-from gossamer.nn.batch_statistics import frozen_affine, is_frozen, normalised
+from gossamer.nn.batch_statistics import check_counted, frozen_affine, is_frozen, normalised
 from gossamer.nn.conv import SparseConvolution
 from gossamer.nn.linear import Linear
 from gossamer.nn.norm import BatchNorm, SyncBatchNorm, learns_alone
@@ -125,6 +125,7 @@ class _Group:
                 return None
             scale, shift = frozen_affine(norm, None, x.dtype)
             return x.with_features(affine(x.features, scale, shift, other, slope))
+        check_counted(norm, x.sites)
         if not learns_alone(norm, x.features):
             return None
         return x.with_features(normalised(norm, x.features, other, slope))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gossamer.nn.activation import OnFeatures
-from gossamer.nn.batch_statistics import normalised, takes
+from gossamer.nn.batch_statistics import check_counted, normalised, takes
 from gossamer.tensor import SparseTensor
 
 
@@ -20,6 +20,7 @@ class BatchNorm(nn.BatchNorm1d):
         """The same sites, every channel normalised."""
         if not isinstance(input, SparseTensor):
             return super().forward(input)
+        check_counted(self, input.sites)
         if learns_alone(self, input.features):
             return input.with_features(normalised(self, input.features))
         return input.with_features(super().forward(input.features))
@@ -33,6 +34,8 @@ class SyncBatchNorm(OnFeatures, nn.SyncBatchNorm):
 
     def forward(self, x: SparseTensor | Tensor):
         """The same sites, every channel normalised."""
+        if isinstance(x, SparseTensor):
+            check_counted(self, x.sites)
         if isinstance(x, SparseTensor) and learns_alone(self, x.features):
             return x.with_features(normalised(self, x.features))
         return super().forward(x)

@@ -5,7 +5,7 @@ of gossamer/ops/conv/reference.py, with the same signatures, and `refuses`, whic
 cannot take.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,11 +33,13 @@ class Problem:
         family: the op family, one of FAMILIES.
         device: device type, "cpu" or "cuda".
         dtype: of the features, or of the coordinates where there are no features.
+        lists: how many tensors the rulebook has, which tells its layout; 0 without one.
     """
 
     family: str
     device: str
     dtype: torch.dtype
+    lists: int = 0
 
     def __str__(self) -> str:
         return f"{self.family} of {self.dtype} on {self.device}"
@@ -60,9 +62,9 @@ def use_backend(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
-def select(family: str, x: Tensor) -> ModuleType:
-    """The first backend of `family`, in order of preference, that takes `x`."""
-    problem = Problem(family, x.device.type, x.dtype)
+def select(family: str, x: Tensor, lists: Sequence[Tensor] = ()) -> ModuleType:
+    """The first backend of `family`, in order of preference, that takes `x` and a rulebook."""
+    problem = Problem(family, x.device.type, x.dtype, len(lists))
     forced = _forced.get()
     refusals = {}
     for name in (forced,) if forced else PREFERENCE.get(problem.device, ("reference",)):

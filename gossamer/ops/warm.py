@@ -49,14 +49,14 @@ def _coordinates() -> None:
     unique(keys)
     find(keys, keys)
     rows = unpack(keys, [0], [4])
-    coarsen(rows, [0], [2], [2], LINE)
-    dilate(rows, [0], [8], [2], LINE)
+    coarsen(rows, [0], [2], [2], LINE, 1)
+    dilate(rows, [0], [8], [2], LINE, 1)
     _pairs()
 
 
 def _pairs() -> list[Tensor]:
     rows = torch.tensor([[0, 0], [0, 1], [0, 3]], dtype=torch.int32)
-    lists = match(rows, rows, [-1], [5], [1], LINE)
+    lists = match(rows, rows, [-1], [5], [1], LINE, 1, None, None)
     transpose(*lists, 3, 3)
     return [*lists, torch.arange(3)]
 

@@ -34,7 +34,7 @@ def rulebook_of(kind: str, ndim: int = 2, **options) -> Rulebook:
 
 
 def both(rulebook: Rulebook) -> tuple[list[Tensor], list[Tensor]]:
-    return list(rulebook.pairs), list(rulebook.T.pairs)
+    return rulebook.lists(listed=True), rulebook.T.lists(listed=True)
 
 
 def by_definition(x: Tensor, weight: Tensor, rulebook: Rulebook, groups: int) -> Tensor:
@@ -208,7 +208,7 @@ def test_the_fused_form_is_conv_then_scale_then_shift_then_residual_then_activat
     y = conv_fused(
         x,
         weight,
-        list(rulebook.pairs),
+        rulebook.lists(listed=True),
         rulebook.outputs,
         1,
         scale,

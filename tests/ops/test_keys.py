@@ -137,7 +137,7 @@ def test_coarsen_gives_every_site_that_some_tap_meets_a_fine_site_from(backend, 
             if tuple(cell) in reached:
                 expected.add((batch, *site))
     flat = [value for tap in offsets for value in tap]
-    got = coarsen(fine, lower, upper, stride, flat)
+    got = coarsen(fine, lower, upper, stride, flat, 4)
     assert got.dtype == torch.int32
     assert tuples(got) == sorted(expected)
 
@@ -152,7 +152,7 @@ def test_dilate_gives_every_site_that_some_tap_reaches(backend, boxed, relation)
         if all(low <= v < high for low, v, high in zip(lower, site, upper, strict=True)):
             expected.add((batch, *site))
     flat = [value for tap in offsets for value in tap]
-    got = dilate(coarse, lower, upper, stride, flat)
+    got = dilate(coarse, lower, upper, stride, flat, 4)
     assert got.dtype == torch.int32
     assert tuples(got) == sorted(expected)
 

@@ -290,7 +290,7 @@ def compute_beside_fences(width: tuple[int, int, int], bits: int) -> None:
     x, weight, grad = (torch.from_numpy(numbers.array(*shape)) for shape in shapes)
 
     def compute(place: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
-        a, w, g, lists = place(x), place(weight), place(grad), [*map(place, rulebook.pairs)]
+        a, w, g, lists = place(x), place(weight), place(grad), [*map(place, rulebook.layout)]
         last = place(w[0, 0]), place(w[1, 0]), g, "relu", 0.0
         return [
             conv(a, w, lists, [], len(g), groups),

@@ -36,7 +36,7 @@ NAMES = list(rulebooks())
 
 
 def both(rulebook: Rulebook) -> tuple[list[Tensor], list[Tensor]]:
-    return list(rulebook.pairs), list(rulebook.T.pairs)
+    return rulebook.lists(listed=True), rulebook.T.lists(listed=True)
 
 
 def winner_by_definition(x: list[list[float]], rulebook: Rulebook) -> list[list[int]]:
@@ -83,7 +83,7 @@ def test_argmax_is_the_first_of_the_largest(backend, name, dtype):
     x[::3, 4] = torch.nan
     x[:, 5] = -torch.inf
     x = x.to(dtype)
-    winner = argmax(x, list(rulebook.pairs), rulebook.outputs)
+    winner = argmax(x, rulebook.lists(listed=True), rulebook.outputs)
     assert winner.tolist() == winner_by_definition(x.tolist(), rulebook)
 
 
@@ -93,7 +93,7 @@ def test_backends_choose_the_same_rows_over_many_tiles():
     winners, sums = [], []
     for name in ("reference", "numba"):
         with use_backend(name):
-            winners.append(argmax(x, list(rulebook.pairs), rulebook.outputs))
+            winners.append(argmax(x, rulebook.lists(listed=True), rulebook.outputs))
             sums.append(pool_sum(x, *both(rulebook), rulebook.outputs))
     assert torch.equal(*winners)
     assert torch.equal(*sums)  # small whole numbers, so exact
@@ -131,7 +131,7 @@ def test_the_gradient_of_the_maximum_goes_to_the_winner_alone(backend):
     rulebook = rulebooks()["groups"]
     x = torch.ones(10, 1, requires_grad=True)
     rulebook.reduce(x, "max").sum().backward()
-    winners = argmax(x.detach(), list(rulebook.pairs), rulebook.outputs)
+    winners = argmax(x.detach(), rulebook.lists(listed=True), rulebook.outputs)
     assert x.grad is not None
     assert sorted(x.grad.flatten().nonzero().flatten().tolist()) == sorted(
         winners[winners >= 0].tolist()

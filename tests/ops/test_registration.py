@@ -5,6 +5,7 @@ import torch
 
 from gossamer.coords import Coords
 from gossamer.geometry import Geometry
+from gossamer.rulebook import Pairs
 from tests.scenes import scene
 
 GEOMETRIES = {
@@ -20,7 +21,7 @@ def conv_arguments(sites: Coords, geometry: Geometry, requires_grad: bool) -> di
         return torch.randn(*shape, dtype=torch.float64, requires_grad=requires_grad)
 
     rulebook = sites.rulebook(geometry)
-    lists = list(rulebook.pairs), list(rulebook.T.pairs)
+    lists = rulebook.lists(listed=True), rulebook.T.lists(listed=True)
     rows, taps = rulebook.outputs, rulebook.taps
     x, epilogue = features(rulebook.inputs, 4), [features(6), features(6), features(rows, 6)]
     return {
@@ -48,7 +49,8 @@ def key_arguments(sites: Coords, geometry: Geometry) -> dict[str, tuple]:
     keys = torch.ops.gossamer.pack(fine, lower, upper)
     shuffled = torch.cat([keys, keys])[torch.randperm(2 * len(keys))]
     rulebook = sites.rulebook(geometry)
-    pairs = rulebook.pairs
+    pairs = Pairs.of(rulebook.triples(), rulebook.taps, rulebook.outputs)
+    table = torch.stack([torch.randperm(25)[: len(out)].int() for _ in range(9)])
     if geometry.is_upward:
         fine, out = out.rows, sites
     return {
@@ -58,9 +60,14 @@ def key_arguments(sites: Coords, geometry: Geometry) -> dict[str, tuple]:
         "argsort": (shuffled,),
         "unique": (shuffled,),
         "find": (keys, torch.stack([shuffled, shuffled + 1])),
-        "coarsen": (fine, lower, upper, *relation),
-        "dilate": (fine, lower, upper, *relation),
-        "match": (fine, out.rows, lower, upper, *relation),
+        "coarsen": (fine, lower, upper, *relation, 2),
+        "dilate": (fine, lower, upper, *relation, 2),
+        "coarsen_within": (fine, None, lower, upper, *relation, 2, 9),
+        "dilate_within": (fine, None, lower, upper, *relation, 2, 9),
+        "match": (fine, out.rows, lower, upper, *relation, 2, None, None),
+        "turn": (table, 25),
+        "arrange": (table, 3, [*range(len(table))], None),
+        "listed": (table,),
         "transpose": (pairs.inputs, pairs.outputs, pairs.starts, rulebook.taps, rulebook.inputs),
     }
 
@@ -83,6 +90,7 @@ def row_arguments(sites: Coords, requires_grad: bool) -> dict[str, tuple]:
         "affine": (same, scale, shift, grad, 0.2),
         "gated_dots": (*fixed, grad, 0.2),
         "normalise_grad": (*fixed, [mean, scale, shift], 0.2),
+        "fold": (mean, scale.square(), scale, None, shift, 1e-5, torch.float32),
     }
 
 

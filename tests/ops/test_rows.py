@@ -9,6 +9,7 @@ from gossamer.ops.dispatch import use_backend
 from gossamer.ops.rows import (
     affine,
     column_dots,
+    fold,
     from_grid,
     gated_dots,
     inverse,
@@ -77,6 +78,32 @@ def test_a_grid_has_each_row_at_its_cell_and_zero_elsewhere(backend, shape, samp
     grid = onto_grid(x, cell, samples, cells)
     assert torch.equal(grid, expected.view(samples, cells, channels).mT)
     assert torch.equal(from_grid(grid, cell), x)
+
+
+def test_a_row_that_goes_nowhere_is_left_out_and_comes_back_as_zero(backend):
+    x, cell = normal(5, 3), torch.tensor([4, -1, 0, -1, 9])
+    grid = onto_grid(x, cell, 2, 5)
+    assert torch.equal(grid, onto_grid(x[cell >= 0], cell[cell >= 0], 2, 5))
+    assert torch.equal(from_grid(grid, cell), torch.where(cell[:, None] < 0, 0, x))
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e4])
+@pytest.mark.parametrize("affine", [False, True])
+def test_a_folded_norm_is_the_norm(backend, mean, affine):
+    norm = torch.nn.BatchNorm1d(5, affine=affine).double().eval()
+    norm.running_mean.copy_(normal(5) + mean)
+    norm.running_var.copy_(normal(5, seed=1).square())
+    if affine:
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    own, known = (norm.weight, norm.bias), (norm.running_mean, norm.running_var)
+    own = [None if t is None else t.detach() for t in own]
+    x, before = normal(7, 5, seed=2) + mean, normal(5, seed=3)
+    scale, shift = fold(*known, *own, None, norm.eps, torch.float64)
+    torch.testing.assert_close(x * scale + shift, norm(x).detach(), rtol=1e-9, atol=1e-9)
+    scale, shift = fold(*known, *own, before, norm.eps, torch.float64)
+    torch.testing.assert_close(x * scale + shift, norm(x + before).detach(), rtol=1e-9, atol=1e-9)
+    assert fold(*known, *own, before, norm.eps, torch.float16)[1].dtype == torch.float16
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

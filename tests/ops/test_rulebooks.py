@@ -76,7 +76,7 @@ def test_pairs_are_laid_out_by_tile_then_slot_then_output(backend, kind, backwar
     x = scene(2, sites=2600, side=60, batch=1)
     rulebook = x.sites.rulebook(Geometry.of(kind, 2, 3))
     rulebook = rulebook.T if backwards else rulebook
-    inputs, outputs, starts, taps = rulebook.pairs
+    inputs, outputs, starts, taps = rulebook.layout
     tiles = -(-rulebook.outputs // TILE)
     assert tiles > 4
     assert (inputs.dtype, outputs.dtype, starts.dtype) == (torch.int32, torch.int32, torch.int64)
@@ -112,8 +112,8 @@ def test_backends_make_the_same_rulebook_bit_for_bit(case):
         sites = scene(case["ndim"], case["sites"], bounded=case["bounded"]).sites
         with use_backend(name):
             rulebook = sites.rulebook(geometry)
-            made = [sites.output(geometry).rows, *rulebook.pairs]
-            results.append([*made, *replace(rulebook, mirror=None).T.pairs])
+            made = [sites.output(geometry).rows, *rulebook.layout]
+            results.append([*made, *replace(rulebook, mirror=None).T.layout])
     for definition, compiled in zip(*results, strict=True):
         assert definition.dtype == compiled.dtype
         assert torch.equal(definition, compiled)
@@ -141,8 +141,8 @@ def test_long_and_crowded_lines_make_the_rulebook_of_the_definition(name, stride
         with use_backend(backend):
             sites, _ = Coords.of(rows)
             geometry = Geometry.of(kind, ndim, 5, stride=stride, dilation=stride)
-            made = [sites.output(geometry).rows, *sites.rulebook(geometry).pairs]
-            results.append([*made, *replace(sites.rulebook(geometry), mirror=None).T.pairs])
+            made = [sites.output(geometry).rows, *sites.rulebook(geometry).layout]
+            results.append([*made, *replace(sites.rulebook(geometry), mirror=None).T.layout])
     for definition, compiled in zip(*results, strict=True):
         assert torch.equal(definition, compiled)
 
@@ -180,7 +180,7 @@ def test_backends_turn_rulebooks_of_groups_the_same_way(name):
                 if name == "grouping"
                 else Rulebook.sending(order, group[order], 1500, 4000)
             )
-            pairs.append(rulebook.T.pairs)
+            pairs.append(rulebook.T.layout)
     for definition, compiled in zip(*pairs, strict=True):
         assert torch.equal(definition, compiled)
 
@@ -189,7 +189,7 @@ def test_backends_turn_rulebooks_of_groups_the_same_way(name):
 def test_the_mirrored_submanifold_rulebook_is_its_transpose(backend, kernel):
     rulebook = scene(2, sites=700, side=40).sites.rulebook(Geometry.of("submanifold", 2, kernel))
     assert rulebook.mirror is not None
-    explicit = replace(rulebook, sides={False: rulebook.pairs}, mirror=None)
+    explicit = replace(rulebook, sides={False: rulebook.layout}, mirror=None)
     assert torch.equal(rulebook.T.triples(), explicit.T.triples())
 
 
@@ -203,9 +203,9 @@ def test_a_submanifold_kernel_without_a_mirror_is_transposed_in_full(backend):
 
 def test_the_transpose_of_the_transpose_is_the_same_rulebook(backend):
     rulebook = scene(2).sites.rulebook(Geometry.of("regular", 2, 3, stride=2))
-    assert rulebook.T.T.pairs is rulebook.pairs
+    assert rulebook.T.T.layout is rulebook.layout
     assert (rulebook.T.inputs, rulebook.T.outputs) == (rulebook.outputs, rulebook.inputs)
-    assert rulebook.T.pairs is rulebook.T.T.T.pairs
+    assert rulebook.T.layout is rulebook.T.T.T.layout
 
 
 def test_figures_of_a_rulebook_count_its_triples(backend):
@@ -220,6 +220,6 @@ def test_figures_of_a_rulebook_count_its_triples(backend):
 def test_memory_is_that_of_the_lists_and_a_shared_one_counts_once(backend):
     rulebook = scene(2).sites.rulebook(Geometry.of("submanifold", 2, 3))
     before = rulebook.nbytes
-    assert before == sum(t.nbytes for t in rulebook.pairs)
-    taps: Pairs = rulebook.T.pairs  # the mirror shares all lists but the taps
+    assert before == sum(t.nbytes for t in rulebook.layout)
+    taps: Pairs = rulebook.T.layout  # the mirror shares all lists but the taps
     assert rulebook.nbytes == before + taps.taps.nbytes

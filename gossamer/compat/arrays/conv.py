@@ -94,7 +94,7 @@ def _run_weight(features: Tensor, out_bp: Tensor, *rest) -> Tensor:
     floating("features", features, 2)
     floating("out_bp", out_bp, 2)
     rulebook = rulebook_of(arrays, features.shape[0], out_bp.shape[0], inverse, subm)
-    grad = conv_weight_grad(features, out_bp, list(rulebook.pairs), [], 1)
+    grad = conv_weight_grad(features, out_bp, rulebook.lists(listed=True), [], 1)
     return grad.permute(2, 0, 1).contiguous()
 
 

@@ -16,7 +16,7 @@ from gossamer.ops.register import register
 def _run_winner(features: Tensor, arrays: Sequence[Tensor], rows: int, inverse: bool) -> Tensor:
     count = floating("features", features, 2).shape[0]
     rulebook = rulebook_of(arrays, count, rows, inverse, False)
-    return argmax(features, list(rulebook.pairs), rows)
+    return argmax(features, rulebook.lists(), rows)
 
 
 max_rows = register(
@@ -88,7 +88,7 @@ max_of_table = _maximum("indice_maxpool_implicit_gemm", "pair_fwd")
 @torch.no_grad()
 def _run_sum(x: Tensor, pair_fwd: Tensor, rows: int, inverse: bool) -> Tensor:
     rulebook = rulebook_of([pair_fwd], floating("x", x, 2).shape[0], rows, inverse, False)
-    return pool_sum(x, list(rulebook.pairs), [], rows)
+    return pool_sum(x, rulebook.lists(), [], rows)
 
 
 def _save_sum(ctx, inputs: Sequence, output: Tensor) -> None:

@@ -4,8 +4,9 @@
 form, the sum over pairs of <x[input] @ weight[tap], g[output]>; so each is written in the others
 and gradients of any order exist. The gradient of x is `conv` itself on the transposed pairs.
 
-`pairs` and `transposed` are [inputs, outputs, starts, taps] as `gossamer.ops.rulebooks` describes
-them. `transposed` may be [] where no gradient of x will be asked for.
+`pairs` and `transposed` are a rulebook in both directions, each in one of the layouts that
+`gossamer.ops.rulebooks` describes, both in the same. `transposed` may be [] where no gradient of x
+will be asked for.
 """
 
 from collections.abc import Sequence
@@ -17,12 +18,13 @@ from torch import Tensor
 from gossamer.checks import one_of
 from gossamer.ops.dispatch import select
 from gossamer.ops.register import no_gradients, register
+from gossamer.ops.rulebooks import taps_of
 
 
 def swap_channels(weight: Tensor, groups: int) -> Tensor:
     """[K, C_in/groups, C_out] as the weight that leads back, [K, C_out/groups, C_in]."""
     if groups == 1:
-        return weight.mT.contiguous()
+        return weight.mT
     split = weight.unflatten(2, (groups, -1))  # [K, C_in/G, G, C_out/G]
     return split.permute(0, 3, 2, 1).flatten(2)
 
@@ -30,12 +32,12 @@ def swap_channels(weight: Tensor, groups: int) -> Tensor:
 def _save(ctx, inputs, output) -> None:
     x, weight, pairs, transposed, rows, groups = inputs
     ctx.save_for_backward(x, weight, *pairs, *transposed)
-    ctx.rows, ctx.groups = rows, groups
+    ctx.lists, ctx.rows, ctx.groups = len(pairs), rows, groups
 
 
 def _saved(ctx) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
     first, second, *lists = ctx.saved_tensors
-    return first, second, list(lists[:4]), list(lists[4:])
+    return first, second, list(lists[: ctx.lists]), list(lists[ctx.lists :])
 
 
 def _grad(ctx, grad: Tensor):
@@ -52,7 +54,7 @@ def _grad(ctx, grad: Tensor):
 def _save_weight(ctx, inputs, output) -> None:
     x, grad, pairs, transposed, groups = inputs
     ctx.save_for_backward(x, grad, *pairs, *transposed)
-    ctx.groups = groups
+    ctx.lists, ctx.groups = len(pairs), groups
 
 
 def _grad_weight(ctx, cotangent: Tensor):
@@ -69,14 +71,14 @@ def _grad_weight(ctx, cotangent: Tensor):
 def _run(x: Tensor, weight: Tensor, pairs: Sequence[Tensor], _transposed, rows: int, groups: int):
     _check(x, "weight", weight, pairs)
     _check_width(x, weight, groups)
-    return select("conv", x).conv(x, weight, pairs, rows, groups, NOTHING)
+    return select("conv", x, pairs).conv(x, weight, pairs, rows, groups, NOTHING)
 
 
 def _run_weight(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], _transposed, groups: int):
     _check(x, "grad", grad, pairs)
     if x.shape[1] % groups or grad.shape[1] % groups:
         raise ValueError(f"{groups} groups do not divide {x.shape[1]} or {grad.shape[1]} channels")
-    return select("conv", x).conv_weight_grad(x, grad, pairs, groups)
+    return select("conv", x, pairs).conv_weight_grad(x, grad, pairs, groups)
 
 
 def _check(x: Tensor, name: str, other: Tensor, pairs: Sequence[Tensor]) -> None:
@@ -85,7 +87,7 @@ def _check(x: Tensor, name: str, other: Tensor, pairs: Sequence[Tensor]) -> None
             f"x is {x.dtype} on {x.device} and {name} is {other.dtype} on {other.device}; wanted "
             "one dtype and one device; move one of them with .to()"
         )
-    if len(pairs) != 4:
+    if not pairs:
         raise RuntimeError(
             "a gradient of x was asked for, but the forward pass was not given transposed pairs"
         )
@@ -105,7 +107,7 @@ conv_weight_grad = register(
     " -> Tensor",
     run=_run_weight,
     shape=lambda x, grad, pairs, transposed, groups: x.new_empty(
-        pairs[3].shape[0], x.shape[1] // groups, grad.shape[1]
+        taps_of(pairs), x.shape[1] // groups, grad.shape[1]
     ),
     save=_save_weight,
     grad=_grad_weight,
@@ -191,4 +193,4 @@ def _run_fused(x: Tensor, weight: Tensor, pairs, rows: int, groups: int, epilogu
                 f"{name} is {value.dtype} {tuple(value.shape)}; wanted {x.dtype} {tuple(shape)}"
             )
     one_of("activation", epilogue.activation, ACTIVATIONS)
-    return select("conv", x).conv(x, weight, pairs, rows, groups, epilogue)
+    return select("conv", x, pairs).conv(x, weight, pairs, rows, groups, epilogue)

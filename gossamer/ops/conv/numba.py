@@ -17,7 +17,7 @@ from gossamer.ops.conv.depthwise import conv_depthwise, weight_grad_depthwise
 from gossamer.ops.conv.outer import weight_grad
 from gossamer.ops.conv.rows import conv_rows
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.rulebooks import TILE
+from gossamer.ops.rulebooks import TABLE, TILE
 from gossamer.ops.threads import for_each
 
 FLOPS_A_PIECE = 16_000_000  # about a tenth of a millisecond, well above the cost of handing over
@@ -25,7 +25,9 @@ TILES_A_SLAB, MAX_SLABS = 16, 8
 
 
 def refuses(problem: Problem) -> str:
-    return "" if problem.device == "cpu" else f"runs on cpu, not {problem.device}"
+    if problem.device != "cpu":
+        return f"runs on cpu, not {problem.device}"
+    return "takes pairs, not a table" if problem.lists == TABLE else ""
 
 
 def conv(

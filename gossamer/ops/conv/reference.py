@@ -1,13 +1,14 @@
 """Convolution in plain PyTorch: for every tap, gather, multiply, add."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from gossamer.ops.conv import ACCUMULATOR, Epilogue
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.rulebooks.reference import slot_of_pair
+from gossamer.ops.rulebooks import taps_of
+from gossamer.ops.rulebooks.walk import by_tap
 
 
 def refuses(problem: Problem) -> str:
@@ -25,7 +26,7 @@ def conv(
     wide = ACCUMULATOR.get(x.dtype, x.dtype)
     y = x.new_zeros(rows, weight.shape[2], dtype=wide)
     x, weight = x.unflatten(1, (groups, -1)), weight.unflatten(2, (groups, -1))
-    for tap, source, target in _by_tap(pairs):
+    for tap, source, target in by_tap(pairs):
         products = _product("pgi,igo->pgo", x[source].to(wide), weight[tap].to(wide))
         y.index_add_(0, target, products.flatten(1))
     return _finished(y, epilogue).to(x.dtype)
@@ -44,9 +45,9 @@ def _finished(y: Tensor, epilogue: Epilogue) -> Tensor:
 
 def conv_weight_grad(x: Tensor, grad: Tensor, pairs: Sequence[Tensor], groups: int) -> Tensor:
     wide = ACCUMULATOR.get(x.dtype, x.dtype)
-    out = x.new_zeros(len(pairs[3]), x.shape[1] // groups, grad.shape[1])
+    out = x.new_zeros(taps_of(pairs), x.shape[1] // groups, grad.shape[1])
     x, grad = x.unflatten(1, (groups, -1)), grad.unflatten(1, (groups, -1))
-    for tap, source, target in _by_tap(pairs):
+    for tap, source, target in by_tap(pairs):
         sums = _product("pgi,pgo->igo", x[source].to(wide), grad[target].to(wide))
         out[tap] = sums.flatten(1).to(out.dtype)
     return out
@@ -56,11 +57,3 @@ def _product(formula: str, a: Tensor, b: Tensor) -> Tensor:
     # Autocast would have it in a half type, and the sum over taps must not be.
     with torch.autocast(a.device.type, enabled=False):
         return torch.einsum(formula, a, b)
-
-
-def _by_tap(pairs: Sequence[Tensor]) -> Iterator[tuple[int, Tensor, Tensor]]:
-    inputs, outputs, starts, taps = pairs
-    slot = slot_of_pair(starts, len(taps))
-    for j, tap in enumerate(taps.tolist()):
-        mine = slot == j
-        yield tap, inputs[mine].long(), outputs[mine].long()

@@ -66,19 +66,55 @@ find = register(
 """int64 like `wanted`: the row of each wanted key among the sorted `keys` [N], or -1."""
 
 coarsen = register(
-    "coarsen(Tensor fine, SymInt[] lower, SymInt[] upper, int[] stride, int[] offsets) -> Tensor",
+    "coarsen(Tensor fine, SymInt[] lower, SymInt[] upper, int[] stride, int[] offsets,"
+    " SymInt batches) -> Tensor",
     run=lambda fine, *rest: select("keys", fine).coarsen(fine, *rest),
     shape=lambda fine, *rest: _coords_of(fine, fine.shape[1]),
 )
 """[M, 1+D] int32, sorted, unique: the sites o in [lower, upper) that some fine site is tapped by,
-`fine = o * stride + offset`. `offsets` is K x D ints, row-major."""
+`fine = o * stride + offset`. `offsets` is K x D ints, row-major; `batches` is B."""
 
 dilate = register(
-    "dilate(Tensor coarse, SymInt[] lower, SymInt[] upper, int[] stride, int[] offsets) -> Tensor",
+    "dilate(Tensor coarse, SymInt[] lower, SymInt[] upper, int[] stride, int[] offsets,"
+    " SymInt batches) -> Tensor",
     run=lambda coarse, *rest: select("keys", coarse).dilate(coarse, *rest),
     shape=lambda coarse, *rest: _coords_of(coarse, coarse.shape[1]),
 )
 """[M, 1+D] int32, sorted, unique: the sites `coarse * stride + offset` inside [lower, upper)."""
+
+
+def _shape_within(sites: Tensor, *rest) -> tuple[Tensor, Tensor]:
+    rows = sites.new_empty(rest[-1], sites.shape[1])
+    return rows, sites.new_empty(1, dtype=torch.int64)
+
+
+_WITHIN = (
+    "(Tensor sites, Tensor? count, SymInt[] lower, SymInt[] upper, int[] stride, int[] offsets,"
+    " SymInt batches, SymInt capacity) -> (Tensor, Tensor)"
+)
+coarsen_within = register(
+    f"coarsen_within{_WITHIN}",
+    run=lambda sites, *rest: select("keys", sites).coarsen_within(sites, *rest),
+    shape=_shape_within,
+)
+"""`coarsen` into memory of a given size, so that the host need not know how many sites there are.
+
+Args:
+    sites: [N, 1+D] int32.
+    count: [1] int64, how many of the rows exist; None for all.
+    capacity: how many rows the result has.
+
+Returns:
+    [capacity, 1+D] int32, zeros behind the last site; [1] int64, how many sites there are. Those
+    that found no place are the last ones.
+"""
+
+dilate_within = register(
+    f"dilate_within{_WITHIN}",
+    run=lambda sites, *rest: select("keys", sites).dilate_within(sites, *rest),
+    shape=_shape_within,
+)
+"""`dilate` into memory of a given size; arguments and results as in `coarsen_within`."""
 
 
 def _unique_shape(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:

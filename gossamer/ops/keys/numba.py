@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gossamer.ops.arrays import array, int64s, tensor
 from gossamer.ops.dispatch import Problem
+from gossamer.ops.keys.capacity import existing, padded
 from gossamer.ops.keys.reach import Tree, reached, tree_of
 from gossamer.ops.keys.scratch import scratch
 from gossamer.ops.threads import for_each
@@ -49,7 +50,12 @@ def find(keys: Tensor, wanted: Tensor) -> Tensor:
 
 
 def coarsen(
-    fine: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
+    fine: Tensor,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int,
 ) -> Tensor:
     return _sites(
         fine, lower, upper, [1] * len(stride), stride, tree_of(tuple(offsets), tuple(stride), -1)
@@ -57,10 +63,43 @@ def coarsen(
 
 
 def dilate(
-    coarse: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
+    coarse: Tensor,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int,
 ) -> Tensor:
     ones = [1] * len(stride)
     return _sites(coarse, lower, upper, stride, ones, tree_of(tuple(offsets), tuple(ones), 1))
+
+
+def coarsen_within(
+    sites: Tensor,
+    count: Tensor | None,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int,
+    capacity: int,
+) -> tuple[Tensor, Tensor]:
+    found = coarsen(existing(sites, count), lower, upper, stride, offsets, batches)
+    return padded(found, capacity)
+
+
+def dilate_within(
+    sites: Tensor,
+    count: Tensor | None,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int,
+    capacity: int,
+) -> tuple[Tensor, Tensor]:
+    found = dilate(existing(sites, count), lower, upper, stride, offsets, batches)
+    return padded(found, capacity)
 
 
 def _sites(coords: Tensor, lower, upper, times, over, tree: Tree) -> Tensor:

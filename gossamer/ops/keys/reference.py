@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gossamer.ops.dispatch import Problem
+from gossamer.ops.keys.capacity import existing, padded
 
 
 def refuses(problem: Problem) -> str:
@@ -53,7 +54,12 @@ def find(keys: Tensor, wanted: Tensor) -> Tensor:
 
 
 def coarsen(
-    fine: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
+    fine: Tensor,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int = 0,
 ) -> Tensor:
     candidates = []
     for offset in _rows(offsets, fine):
@@ -66,12 +72,43 @@ def coarsen(
 
 
 def dilate(
-    coarse: Tensor, lower: list[int], upper: list[int], stride: list[int], offsets: list[int]
+    coarse: Tensor,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int = 0,
 ) -> Tensor:
     steps = coarse.new_tensor(stride, dtype=torch.int64)
     reached = coarse[:, 1:].long() * steps + _rows(offsets, coarse)[:, None]  # [K, N, D]
     batch = coarse[:, :1].long().expand(*reached.shape[:2], 1)
     return _unique_inside(torch.cat([batch, reached], dim=2).flatten(0, 1), lower, upper)
+
+
+def coarsen_within(
+    sites: Tensor,
+    count: Tensor | None,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int,
+    capacity: int,
+) -> tuple[Tensor, Tensor]:
+    return padded(coarsen(existing(sites, count), lower, upper, stride, offsets), capacity)
+
+
+def dilate_within(
+    sites: Tensor,
+    count: Tensor | None,
+    lower: list[int],
+    upper: list[int],
+    stride: list[int],
+    offsets: list[int],
+    batches: int,
+    capacity: int,
+) -> tuple[Tensor, Tensor]:
+    return padded(dilate(existing(sites, count), lower, upper, stride, offsets), capacity)
 
 
 def _rows(offsets: list[int], like: Tensor) -> Tensor:

@@ -17,22 +17,22 @@ from gossamer.ops.register import no_gradients, register
 def _save(ctx, inputs, output) -> None:
     x, pairs, transposed, _ = inputs
     ctx.save_for_backward(*pairs, *transposed)
-    ctx.rows = x.shape[0]
+    ctx.lists, ctx.rows = len(pairs), x.shape[0]
 
 
 def _grad(ctx, grad: Tensor):
     lists = list(ctx.saved_tensors)
-    pairs, transposed = lists[:4], lists[4:]
+    pairs, transposed = lists[: ctx.lists], lists[ctx.lists :]
     grad_x = pool_sum(grad, transposed, pairs, ctx.rows)
     return grad_x, no_gradients(pairs), no_gradients(transposed), None
 
 
 def _run(x: Tensor, pairs: Sequence[Tensor], _transposed, rows: int) -> Tensor:
-    if len(pairs) != 4:
+    if not pairs:
         raise RuntimeError(
             "a gradient of x was asked for, but the forward pass was not given transposed pairs"
         )
-    return select("pool", x).pool_sum(x, pairs, rows)
+    return select("pool", x, pairs).pool_sum(x, pairs, rows)
 
 
 pool_sum = register(
@@ -46,13 +46,14 @@ pool_sum = register(
 
 Args:
     x: [N, C] floating; half types are summed in float32.
-    pairs, transposed: [inputs, outputs, starts, taps]; `transposed` may be [] without gradients.
+    pairs, transposed: a rulebook in both directions, as `gossamer.ops.rulebooks` describes it;
+        `transposed` may be [] without gradients.
     rows: M.
 """
 
 argmax = register(
     "argmax(Tensor x, Tensor[] pairs, SymInt rows) -> Tensor",
-    run=lambda x, pairs, rows: select("pool", x).argmax(x, pairs, rows),
+    run=lambda x, pairs, rows: select("pool", x, pairs).argmax(x, pairs, rows),
     shape=lambda x, pairs, rows: x.new_empty(rows, x.shape[1], dtype=torch.int64),
 )
 """[M, C] int64: over the pairs of each output, the row of x that holds the largest value.

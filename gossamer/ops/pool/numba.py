@@ -9,14 +9,16 @@ from torch import Tensor
 from gossamer.ops.arrays import array
 from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.rulebooks import TILE, tiles
+from gossamer.ops.rulebooks import TABLE, TILE, tiles
 from gossamer.ops.threads import for_each
 
 TILES_A_PIECE = 8
 
 
 def refuses(problem: Problem) -> str:
-    return "" if problem.device == "cpu" else f"runs on cpu, not {problem.device}"
+    if problem.device != "cpu":
+        return f"runs on cpu, not {problem.device}"
+    return "takes pairs, not a table" if problem.lists == TABLE else ""
 
 
 def pool_sum(x: Tensor, pairs: Sequence[Tensor], rows: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.rulebooks.reference import slot_of_pair
+from gossamer.ops.rulebooks.walk import by_tap
 
 
 def refuses(problem: Problem) -> str:
@@ -15,20 +15,17 @@ def refuses(problem: Problem) -> str:
 
 
 def pool_sum(x: Tensor, pairs: Sequence[Tensor], rows: int) -> Tensor:
-    inputs, outputs, _, _ = pairs
     y = x.new_zeros(rows, x.shape[1], dtype=ACCUMULATOR.get(x.dtype, x.dtype))
-    return y.index_add_(0, outputs.long(), x[inputs.long()].to(y.dtype)).to(x.dtype)
+    for _, source, target in by_tap(pairs):
+        y.index_add_(0, target, x[source].to(y.dtype))
+    return y.to(x.dtype)
 
 
 def argmax(x: Tensor, pairs: Sequence[Tensor], rows: int) -> Tensor:
-    inputs, outputs, starts, taps = pairs
     best = x.new_zeros(rows, x.shape[1])
     winner = torch.full((rows, x.shape[1]), -1, dtype=torch.int64, device=x.device)
-    slot = slot_of_pair(starts, len(taps))
-    for j in range(len(taps)):
-        mine = slot == j
+    for _, source, target in by_tap(pairs):
         # An output may meet a slot more than once (all points of a voxel): the n-th time last.
-        source, target = inputs[mine].long(), outputs[mine].long()
         for turn in _turns(target):
             _challenge(x, source[turn], target[turn], best, winner)
     return winner

@@ -5,6 +5,8 @@ gradients. The rest is batch norm, cut into passes over memory: its time is thei
 `column_dots` have gradients of every order; `affine`, `gated_dots` and `normalise_grad` are the
 same mathematics in fewer passes and have none.
 
+`fold` makes of a batch norm that learns no more what it multiplies by and adds.
+
 All sums are taken in an order that does not depend on the number of threads.
 """
 
@@ -87,7 +89,8 @@ onto_grid = register(
 
 Args:
     x: [N, C] floating.
-    cell: [N] int64, distinct, in [0, samples * cells): the sample times `cells`, plus the cell.
+    cell: [N] int64, distinct, in [0, samples * cells): the sample times `cells`, plus the cell;
+        or -1 for a row that goes nowhere.
     samples: B.
     cells: how many cells a sample has.
 """
@@ -222,4 +225,23 @@ normalise_grad = register(
 Args:
     by: three times [C].
     grad, x, mean, scale, shift, slope: as in `gated_dots`, without an `other`.
+"""
+
+fold = register(
+    "fold(Tensor mean, Tensor variance, Tensor? weight, Tensor? bias, Tensor? before, float eps,"
+    " ScalarType dtype) -> (Tensor, Tensor)",
+    run=lambda mean, *rest: select("rows", mean).fold(mean, *rest),
+    shape=lambda mean, variance, weight, bias, before, eps, dtype: (
+        torch.empty_like(mean, dtype=dtype),
+        torch.empty_like(mean, dtype=dtype),
+    ),
+)
+"""[C] twice: the scale and the shift of a batch norm by `mean` and `variance`; without a gradient.
+
+Args:
+    mean, variance: [C].
+    weight, bias: [C], the norm's own; None for 1 and 0.
+    before: [C], what was added before the norm; None for 0.
+    eps: added to the variance.
+    dtype: of the results, which are computed in float64.
 """

@@ -11,12 +11,13 @@ from gossamer.ops.arrays import array, fresh, tensor
 from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.dispatch import Problem
 from gossamer.ops.rows.columns import column_dots, gated_dots, moments
-from gossamer.ops.rows.reference import from_grid
+from gossamer.ops.rows.reference import fold, from_grid
 from gossamer.ops.threads import for_each
 
 __all__ = [
     "affine",
     "column_dots",
+    "fold",
     "from_grid",
     "gated_dots",
     "moments",
@@ -107,6 +108,8 @@ def _permute(x, to, y, first, last):
 def _onto_grid(x, cell, grid, first):
     last, cells = min(first + CHANNELS_A_PIECE, x.shape[1]), grid.shape[2]
     for i in range(x.shape[0]):
+        if cell[i] < 0:
+            continue
         sample = cell[i] // cells
         place = cell[i] - sample * cells
         for c in range(first, last):

@@ -19,13 +19,15 @@ def permute(x: Tensor, to: Tensor) -> Tensor:
 
 def onto_grid(x: Tensor, cell: Tensor, samples: int, cells: int) -> Tensor:
     grid = x.new_zeros(samples, x.shape[1], cells)
+    x, cell = x[cell >= 0], cell[cell >= 0]
     grid[cell // max(1, cells), :, cell % max(1, cells)] = x
     return grid
 
 
 def from_grid(grid: Tensor, cell: Tensor) -> Tensor:
     cells = max(1, grid.shape[2])
-    return grid[cell // cells, :, cell % cells]
+    place = cell.clamp(min=0)
+    return grid[place // cells, :, place % cells].masked_fill_(cell.unsqueeze(1) < 0, 0)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,6 +71,22 @@ def normalise_grad(
 ) -> Tensor:
     gated = torch.where(_sum(x, scale, shift, None) > 0, grad, grad * slope)
     return gated * by[0] + (x - mean) * by[1] + by[2]
+
+
+def fold(
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    before: Tensor | None,
+    eps: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    scale = (variance.double() + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = (-mean if before is None else before - mean) * scale
+    shift = shift if bias is None else shift + bias
+    return scale.to(dtype), shift.to(dtype)
 
 
 def _sum(x: Tensor, scale: Tensor, shift: Tensor, other: Tensor | None) -> Tensor:

@@ -12,12 +12,18 @@ from torch import Tensor
 
 from gossamer.ops.arrays import array, int64s, tensor
 from gossamer.ops.dispatch import Problem
+from gossamer.ops.keys.capacity import existing
 from gossamer.ops.keys.numba import sorting_order
 from gossamer.ops.rulebooks import TILE, tiles
 from gossamer.ops.rulebooks.join import joined
 from gossamer.ops.rulebooks.lines import Lines
 from gossamer.ops.rulebooks.mirror import mirrored
+from gossamer.ops.rulebooks.reference import arrange, listed, turn
 from gossamer.ops.rulebooks.streams import streams_of
+
+# Tables are for GPUs; that they can be made here too serves who looks at one.
+__all__ = ["LAYOUT", "arrange", "listed", "match", "refuses", "transpose", "turn"]
+LAYOUT = "pairs"
 
 
 def refuses(problem: Problem) -> str:
@@ -31,7 +37,12 @@ def match(
     upper: list[int],
     stride: list[int],
     offsets: list[int],
+    batches: int,
+    fine_count: Tensor | None,
+    coarse_count: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    fine = existing(fine, fine_count)
+    coarse = fine if coarse is fine else existing(coarse, coarse_count)
     low, high = int64s(lower), int64s(upper)
     streams = streams_of(tuple(offsets), len(stride), fine is coarse and set(stride) == {1})
     sizes, steps = high - low, int64s(stride)

@@ -1,21 +1,23 @@
 """Rulebook: which input row feeds which output row through which tap.
 
 A rulebook is built once for two sets of sites and a Geometry, and then shared: convolution, its
-gradients, its inverse and pooling all read the same pairs, forwards or backwards.
+gradients, its inverse and pooling all read the same pairs, forwards or backwards. How it lies in
+memory is a backend's choice: `Pairs` or a `Table`.
 """
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gossamer.checks import one_of
+from gossamer.ops import plans
 from gossamer.ops.conv import Epilogue, conv, conv_fused
-from gossamer.ops.keys import argsort
 from gossamer.ops.pool import argmax, pool_sum
-from gossamer.ops.rulebooks import TILE, tiles, transpose
+from gossamer.ops.rulebooks import TILE, makes_tables, tiles
+from gossamer.rulebook.pairs import Pairs
+from gossamer.rulebook.table import Table
 
 
 def to_be_kept() -> AbstractContextManager:
@@ -29,13 +31,30 @@ def to_be_kept() -> AbstractContextManager:
     return torch.inference_mode(False)
 
 
-class Pairs(NamedTuple):
-    """The pairs of a rulebook in one direction, as `gossamer.ops.rulebooks` lays them out."""
+def dataflow_of(device: torch.device, dtype: torch.dtype, inputs: int, outputs: int, taps: int):
+    """How rows are ordered for a convolution: one of `gossamer.ops.plans.DATAFLOWS`."""
+    arch = plans.architecture(device)
+    demand = plans.Demand("conv", arch, dtype, inputs, outputs, taps)
+    return plans.choose(demand, 0).dataflow
 
-    inputs: Tensor  # [P] int32, the row that is read
-    outputs: Tensor  # [P] int32, the row that is written
-    starts: Tensor  # [T*K+1] int64, where the pairs of a tile and slot begin
-    taps: Tensor  # [K] int64, the tap of each slot
+
+# A graph takes the answer as it is. torch.compiler.assume_constant_result sets the same mark, but
+# loads the compiler to do so, which takes seconds.
+dataflow_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+class Sides(dict):
+    """A layout for each direction that there is already, by whether it is read backwards.
+
+    A class of its own for the reason that Steps in `gossamer.coords` is one.
+    """
+
+    @classmethod
+    def of(cls, layout: Pairs | Table) -> "Sides":
+        """The forward direction alone."""
+        sides = cls()
+        sides[False] = layout
+        return sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,42 +64,58 @@ class Rulebook:
     Args:
         inputs: N, the number of input rows.
         outputs: M, the number of output rows.
-        sides: the pairs, by whether they are read backwards. One side is given, the other is made
-            when it is first asked for.
+        sides: pairs or a table, by whether it is read backwards. One side is given, the other is
+            made when it is first asked for.
         backwards: which side this rulebook reads.
         mirror: for each tap the opposite one, where the rulebook is its own transpose.
+        existing: [1] int64 each, how many input and output rows exist; None for all.
     """
 
     inputs: int
     outputs: int
-    sides: dict[bool, Pairs] = field(repr=False)
+    sides: Sides = field(repr=False)
     backwards: bool = False
     mirror: tuple[int, ...] | None = None
+    existing: tuple[Tensor | None, Tensor | None] = field(default=(None, None), repr=False)
 
     @property
     def T(self) -> "Rulebook":
         """This rulebook read backwards: an inverse, and a gradient, is the op on it."""
-        return replace(self, inputs=self.outputs, outputs=self.inputs, backwards=not self.backwards)
+        return replace(
+            self,
+            inputs=self.outputs,
+            outputs=self.inputs,
+            backwards=not self.backwards,
+            existing=self.existing[::-1],
+        )
 
     @property
-    def pairs(self) -> Pairs:
-        """The pairs in the direction of this rulebook."""
+    def layout(self) -> Pairs | Table:
+        """What is read in the direction of this rulebook."""
         if self.backwards not in self.sides:
             with to_be_kept():
                 self.sides[self.backwards] = self._turned(self.sides[not self.backwards])
         return self.sides[self.backwards]
 
-    def _turned(self, other: Pairs) -> Pairs:
+    def _turned(self, other: Pairs | Table) -> Pairs | Table:
         if self.mirror is not None:
-            return other._replace(taps=other.taps.new_tensor(self.mirror))
-        lists = transpose(other.inputs, other.outputs, other.starts, self.taps, self.outputs)
-        inputs, outputs, starts = lists
-        return Pairs(inputs, outputs, starts, other.taps)
+            return other.mirrored(self.mirror)
+        return other.turned(self.outputs, self.existing[1])
 
     @property
     def taps(self) -> int:
         """K."""
-        return next(iter(self.sides.values())).taps.shape[0]
+        return next(iter(self.sides.values())).lines
+
+    def lists(self, dataflow: str | None = None, listed: bool = False) -> list[Tensor]:
+        """What ops take, see `gossamer.ops.rulebooks`.
+
+        Args:
+            dataflow: how rows are ordered, where there is a choice; None for any.
+            listed: whether the gradient of a weight may be asked for.
+        """
+        with to_be_kept():
+            return self.layout.lists(dataflow, listed)
 
     def convolve(
         self, features: Tensor, weight: Tensor, groups: int = 1, epilogue: Epilogue | None = None
@@ -96,7 +131,7 @@ class Rulebook:
         Raises:
             ValueError: features are not [N, C_in], or want a gradient that an epilogue has not.
         """
-        pairs, transposed = self._both(self._fitting(features))
+        pairs, transposed = self._product_lists(self._fitting(features), weight, groups)
         if epilogue is None:
             return conv(features, weight, pairs, transposed, self.outputs, groups)
         if features.requires_grad and torch.is_grad_enabled():
@@ -126,16 +161,19 @@ class Rulebook:
         self._fitting(features)
         if one_of("how", how, ("max", "mean", "sum")) == "max":
             return self._maximum(features)
-        pairs, transposed = self._both(features)
+        back = features.requires_grad and torch.is_grad_enabled()
+        pairs, transposed = self.lists(), self.T.lists() if back else []
         total = pool_sum(features, pairs, transposed, self.outputs)
         if how == "sum":
             return total
         return total / self.counts().clamp(min=1).unsqueeze(1).to(total.dtype)
 
     def _maximum(self, features: Tensor) -> Tensor:
-        winner = argmax(features.detach(), list(self.pairs), self.outputs)
+        winner = argmax(features.detach(), self.lists(), self.outputs)
         if not torch.compiler.is_compiling() and self.inputs:
-            return features.gather(0, winner.clamp(min=0)).masked_fill(winner < 0, 0)
+            # Rows that do not exist have no winner, not even -1.
+            row = winner.clamp(0, self.inputs - 1)
+            return features.gather(0, row).masked_fill(winner < 0, 0)
         # A row of zeros to read where there is no winner: with no input rows there is no other, and
         # a graph must not ask whether there are any.
         padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
@@ -149,36 +187,40 @@ class Rulebook:
             )
         return features
 
-    def _both(self, features: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The pairs, and those of the transpose where a gradient will want them."""
-        back = features.requires_grad and torch.is_grad_enabled()
-        return list(self.pairs), list(self.T.pairs) if back else []
+    def _product_lists(self, x: Tensor, weight: Tensor, groups: int) -> tuple[list, list]:
+        """Both directions for a convolution, the second where a gradient of x may be wanted."""
+        grads = torch.is_grad_enabled()
+        listed, back = grads and weight.requires_grad, grads and x.requires_grad
+        if isinstance(self.layout, Pairs):
+            return self.lists(), self.T.lists() if back else []
+        ways = weight.shape[1], weight.shape[2] // groups
+        there, again = (
+            dataflow_of(x.device, x.dtype, wide, narrow, self.taps)
+            for wide, narrow in (ways, ways[::-1])
+        )
+        return self.lists(there, listed), self.T.lists(again, listed) if back else []
+
+    def pair_count(self) -> int:
+        """P, the number of pairs."""
+        return self.layout.pair_count()
 
     def counts(self) -> Tensor:
         """[M] int64: how many pairs each output has."""
-        zeros = torch.zeros(self.outputs, dtype=torch.int64, device=self.pairs.outputs.device)
-        ones = torch.ones_like(self.pairs.outputs, dtype=torch.int64)
-        return zeros.index_add(0, self.pairs.outputs.long(), ones)
+        return self.layout.counts(self.outputs)
 
     def pairs_per_tap(self) -> Tensor:
         """[K] int64: how many pairs each tap has."""
-        _, _, starts, taps = self.pairs
-        per_slot = starts.diff().view(-1, self.taps).sum(0)
-        return torch.zeros_like(per_slot).index_copy(0, taps, per_slot)
+        return self.layout.per_tap()
 
     def triples(self) -> Tensor:
         """[P, 3] int64: every pair as (tap, input row, output row), sorted by tap, then output."""
-        inputs, outputs, starts, taps = self.pairs
-        group = torch.arange(starts.shape[0] - 1, device=starts.device)
-        slot = group.repeat_interleave(starts.diff()) % self.taps
-        rows = torch.stack([taps[slot], inputs.long(), outputs.long()], dim=1)
-        return rows[(rows[:, 0] * max(1, self.outputs) + rows[:, 2]).argsort(stable=True)]
+        return self.layout.triples(self.outputs)
 
     @property
     def nbytes(self) -> int:
         """Bytes that the sides made so far occupy."""
-        lists = {t.data_ptr(): t.nbytes for pairs in self.sides.values() for t in pairs}
-        return sum(lists.values())
+        tensors = {t.data_ptr(): t.nbytes for side in self.sides.values() for t in side.tensors}
+        return sum(tensors.values())
 
     @classmethod
     def grouping(cls, group: Tensor, groups: int) -> "Rulebook":
@@ -197,15 +239,16 @@ class Rulebook:
 
         Args:
             source: [P] int64, those of a target in ascending order.
-            target: [P] int64, sorted.
+            target: [P] int64, sorted; what is not below `outputs` is nobody's.
             outputs: how many output rows there are.
             inputs: how many input rows there are.
         """
         edges = torch.arange(tiles(outputs) + 1, device=target.device) * TILE
+        edges = edges.clamp(max=outputs)
         starts = torch.searchsorted(target, edges)
         taps = torch.zeros(1, dtype=torch.int64, device=target.device)
         pairs = Pairs(source.int(), target.int(), starts, taps)
-        return cls(inputs, outputs, {False: pairs})
+        return cls(inputs, outputs, Sides.of(pairs))
 
     @classmethod
     def of_triples(cls, triples: Tensor, taps: int, inputs: int, outputs: int) -> "Rulebook":
@@ -217,11 +260,5 @@ class Rulebook:
             inputs: how many input rows there are.
             outputs: how many output rows there are.
         """
-        tap, source, target = triples.unbind(1)
-        group = target.div(TILE, rounding_mode="floor") * taps + tap
-        order = argsort(group * max(1, outputs) + target)
-        counts = torch.bincount(group, minlength=tiles(outputs) * taps)
-        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        slots = torch.arange(taps, device=triples.device)
-        pairs = Pairs(source[order].int(), target[order].int(), starts, slots)
-        return cls(inputs, outputs, {False: pairs})
+        table = Table.of(triples, taps, outputs) if makes_tables(triples) else None
+        return cls(inputs, outputs, Sides.of(table or Pairs.of(triples, taps, outputs)))

@@ -1,0 +1,1 @@
+"""The kernels between points and voxels on a GPU."""

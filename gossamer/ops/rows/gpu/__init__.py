@@ -1,0 +1,1 @@
+"""The kernels that move, sum up and scale rows on a GPU."""

@@ -1,0 +1,1 @@
+"""Rulebooks in Triton: what the functions of the backend are made of."""
