@@ -60,6 +60,13 @@ def garbage(monkeypatch):
         monkeypatch.setattr(owner, name, poisoned(getattr(owner, name)))
 
 
+@pytest.fixture(params=["reference", "numba"])
+def cpu_backend(request, garbage):
+    """The same on the backends of a CPU: for lists of pairs, and for products of float64."""
+    with use_backend(request.param):
+        yield request.param
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request, garbage):
     """Runs the test once on each backend, with memory that nobody wrote made of garbage."""

@@ -16,7 +16,7 @@ from gossamer.coords import Coords, Steps
 from gossamer.ops import plans
 from gossamer.ops.conv import conv, conv_weight_grad, swap_channels
 from gossamer.ops.plans import DATAFLOWS, Choice, Demand, store, work
-from gossamer.ops.plans.architecture import architecture, chip
+from gossamer.ops.plans.chips import architecture, chip
 from gossamer.rulebook import Rulebook
 from gossamer.tuning.search import neighbours
 from on_gpu.clock import Clock, Figures

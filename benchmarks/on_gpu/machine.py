@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gossamer.doctor import gpus, processor, versions
-from gossamer.ops.plans.architecture import architecture
+from gossamer.ops.plans.chips import architecture
 from on_gpu.clock import Clock
 from on_gpu.precisions import PRECISIONS, Precision
 from on_gpu.tasks import Setting, Task

@@ -12,7 +12,7 @@ from gossamer.models.minkunet import MinkUNet
 from gossamer.models.second import SECONDEncoder
 from gossamer.nn.conv import SparseConvolution
 from gossamer.ops.plans import Choice, Demand, Tile, choose
-from gossamer.ops.plans.architecture import chip, device_name
+from gossamer.ops.plans.chips import chip, device_name
 from gossamer.ops.plans.dataflow import cost_of, dataflow
 from gossamer.ops.plans.precision import torch_setting, why
 

@@ -9,7 +9,7 @@ import gossamer.ops.conv.triton as conv
 from gossamer.ops.conv import NOTHING, Epilogue
 from gossamer.ops.plans import Choice, Demand, use
 from gossamer.ops.plans import table as plan_table
-from gossamer.ops.plans.architecture import chip
+from gossamer.ops.plans.chips import chip
 from gossamer.ops.plans.dataflow import cost_of, dataflow
 from gossamer.ops.plans.precision import precision
 from gossamer.ops.plans.tiles import ANY, Line

@@ -77,6 +77,6 @@ def recorded(arch: str) -> Iterator[Recorder]:
         stack.enter_context(patch.object(torch, "empty_like", torch.zeros_like))
         stack.enter_context(patch.object(Tensor, "new_empty", Tensor.new_zeros))
         # The package has a function of this name.
-        chips = sys.modules["gossamer.ops.plans.architecture"]
+        chips = sys.modules["gossamer.ops.plans.chips"]
         stack.enter_context(patch.object(chips, "INTERPRETER", arch))
         yield recorder

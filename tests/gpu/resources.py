@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import triton
 
-from gossamer.ops.plans.architecture import chip
+from gossamer.ops.plans.chips import chip
 from tests.gpu.cases import CASES, launches
 from tests.gpu.compiled import TARGETS, Usage, usage
 from tests.gpu.kernels import multiplying

@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("triton")
 
 from gossamer.ops.launch import interpreted
-from gossamer.ops.plans.architecture import chip
+from gossamer.ops.plans.chips import chip
 from tests.gpu import resources
 from tests.gpu.cases import CASES, launches
 from tests.gpu.compiled import MATRIX, TARGETS, Usage, usage

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gossamer.ops.keys import argsort, coarsen, dilate, find, pack, survey, unique, unpack
 
+pytestmark = pytest.mark.any_backend
 HUGE = 2**63 - 1
 
 

@@ -9,7 +9,7 @@ import torch
 
 from gossamer.ops import plans
 from gossamer.ops.plans import Choice, Demand, Tile, architecture, choose, store, use
-from gossamer.ops.plans.architecture import CHIPS, INTERPRETER, chip
+from gossamer.ops.plans.chips import CHIPS, INTERPRETER, chip
 from gossamer.ops.plans.precision import precision
 
 GPUS = [arch for arch in CHIPS if arch != INTERPRETER]

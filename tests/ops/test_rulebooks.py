@@ -15,6 +15,7 @@ from gossamer.ops.rulebooks import TILE
 from gossamer.rulebook import Pairs, Rulebook
 from tests.scenes import covering, scene, scenes
 
+pytestmark = pytest.mark.any_backend
 KINDS = ["submanifold", "regular", "transposed", "generative"]
 
 
@@ -72,7 +73,7 @@ def test_a_rulebook_is_every_triple_of_the_relation(backend, data):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("backwards", [False, True])
-def test_pairs_are_laid_out_by_tile_then_slot_then_output(backend, kind, backwards):
+def test_pairs_are_laid_out_by_tile_then_slot_then_output(cpu_backend, kind, backwards):
     x = scene(2, sites=2600, side=60, batch=1)
     rulebook = x.sites.rulebook(Geometry.of(kind, 2, 3))
     rulebook = rulebook.T if backwards else rulebook
@@ -217,7 +218,7 @@ def test_figures_of_a_rulebook_count_its_triples(backend):
     assert rulebook.T.pairs_per_tap().tolist() == rulebook.pairs_per_tap().tolist()
 
 
-def test_memory_is_that_of_the_lists_and_a_shared_one_counts_once(backend):
+def test_memory_is_that_of_the_lists_and_a_shared_one_counts_once(cpu_backend):
     rulebook = scene(2).sites.rulebook(Geometry.of("submanifold", 2, 3))
     before = rulebook.nbytes
     assert before == sum(t.nbytes for t in rulebook.layout)

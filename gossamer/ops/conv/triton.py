@@ -12,7 +12,7 @@ from gossamer.ops.conv.gpu.weight_grad import weight_grad
 from gossamer.ops.dispatch import Problem
 from gossamer.ops.launch import interpreted, unusable
 from gossamer.ops.plans import Demand, architecture, choose
-from gossamer.ops.plans.architecture import chip
+from gossamer.ops.plans.chips import chip
 from gossamer.ops.rulebooks import PAIRS
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from gossamer.ops.plans import store, table
-from gossamer.ops.plans.architecture import INTERPRETER, architecture, chip, device_name
+from gossamer.ops.plans.chips import INTERPRETER, architecture, chip, device_name
 from gossamer.ops.plans.choice import DATAFLOWS, Choice, Demand, Tile
 from gossamer.ops.plans.precision import precision, torch_setting
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gossamer.ops.plans.architecture import INTERPRETER, chip
+from gossamer.ops.plans.chips import INTERPRETER, chip
 from gossamer.ops.plans.choice import Choice, Demand, Tile
 from gossamer.ops.plans.dataflow import cost_of, dataflow
 from gossamer.ops.plans.tiles import CONV, WEIGHT_GRAD, Line
