@@ -1,10 +1,13 @@
 """A fixed number of rows: what lies behind the sites is never read, and too many are reported."""
 
+import copy
+
 import pytest
 import torch
 
 from gossamer import CapacityError, Coords, SparseTensor, capture, nn
 from gossamer.coords import Steps
+from gossamer.coords.ahead import PATIENCE, TRAIL
 from gossamer.ops.dispatch import use_backend
 from tests.scenes import scene
 
@@ -142,6 +145,60 @@ def test_what_is_not_like_the_captured_tensor_is_refused(change, words):
         captured(scene(2, **{"sites": 10, **change}))
 
 
+@pytest.mark.parametrize("last", [nn.ToDense, nn.SparseGlobalMaxPool])
+def test_a_level_without_place_is_reported_also_when_the_result_is_a_plain_tensor(last):
+    x = scene(2, sites=40)
+    model = nn.SparseSequential(nn.SparseConv2d(4, 4, 3, 2, 1), last()).eval()
+    with pytest.raises(CapacityError, match=r"stride \(2, 2\)"):
+        capture(model, x, growth=0.2)(x)
+    with torch.no_grad():
+        torch.testing.assert_close(capture(model, x, growth=4)(x), model(x))
+
+
+def test_results_on_the_same_sites_share_them():
+    first, second = nn.SparseConv2d(4, 4, 3, 2, 1), nn.SubMConv2d(4, 4, 3)
+
+    class Two(torch.nn.Module):
+        def forward(self, x):
+            y = first(x)
+            return {"a": y, "b": [second(y), y.features]}
+
+    x = scene(2, sites=20)
+    result = capture(Two().eval(), x, growth=4)(x)
+    assert result["a"].sites is result["b"][0].sites
+    assert len(result["b"][1]) > len(result["a"])  # a plain tensor has every row
+
+
+def test_a_captured_network_takes_tensors_of_any_mode():
+    model = model_of("floored")
+    with torch.inference_mode():
+        captured = capture(model, scene(2, sites=20))
+    x = scene(2, sites=20, seed=1)
+    features = x.features.clone().requires_grad_()
+    for _ in range(2):
+        y = captured(SparseTensor(features, x.sites))
+    assert y.features.grad_fn is None
+    assert captured._input.features.grad_fn is None
+    with pytest.raises(ValueError, match="can't take a padded one"):
+        captured(x.padded(22))
+
+
+def test_a_padded_tensor_has_no_gradients_and_says_so():
+    x, model = scene(2, sites=20).padded(30), nn.SubMConv2d(4, 4, 3)
+    with pytest.raises(ValueError, match="a padded tensor has no gradients"):
+        model(x)
+    features = x.features.clone().requires_grad_()
+    with pytest.raises(ValueError, match=r"torch\.no_grad"):
+        nn.SparseMaxPool2d(2)(x.with_features(features))
+
+
+def test_a_copy_can_not_tell_whether_there_was_place():
+    with torch.no_grad():
+        y = nn.SparseConv2d(4, 4, 3, 2, 1)(scene(2, sites=20).padded(30, growth=4))
+    with pytest.raises(ValueError, match="these sites were copied"):
+        copy.deepcopy(y).trimmed()
+
+
 def test_without_bounds_a_tensor_has_to_lie_where_the_captured_one_did():
     def x(*places: int) -> SparseTensor:
         rows = torch.tensor([[0, p, p] for p in places], dtype=torch.int32)
@@ -204,3 +261,36 @@ def test_nothing_is_counted_twice_in_a_pyramid_seen_before(monkeypatch):
             expected = model(SparseTensor(x.features, fresh))
         assert torch.equal(y.coords, expected.coords)
         torch.testing.assert_close(y.features, expected.features, rtol=1e-4, atol=1e-5)
+
+
+def test_a_level_that_can_not_be_made_ahead_troubles_nobody_who_does_not_want_it():
+    """Seen near the origin, a finer level reaches no further than 32 bits; far out it does."""
+    down = nn.SparseConv2d(4, 4, 3, 2, 1)
+    up = nn.SparseGenerativeConvTranspose2d(4, 4, 3, 8)
+
+    def x(place: int) -> SparseTensor:
+        rows = torch.tensor([[0, place, place]], dtype=torch.int32)
+        return SparseTensor(torch.ones(1, 4), rows, stride=7)  # a grid that no other test has
+
+    with torch.no_grad():
+        up(down(x(3)))
+        for _ in range(2):
+            assert len(down(x(1 << 30))) == 1
+
+
+def test_what_is_asked_for_no_more_is_forgotten():
+    first, second = nn.SparseConv2d(4, 4, 3, 2, 1), nn.SparseConv2d(4, 4, 2, 2)
+    x = scene(2, sites=12)
+
+    def sites() -> SparseTensor:
+        return SparseTensor(x.features, x.coords, (57, 59), 3)  # a grid that no other test has
+
+    with torch.no_grad():
+        start = sites()
+        first(start)
+        second(start)
+        for _ in range(PATIENCE + 2):
+            start = sites()
+            first(start)
+    trail = start.sites.steps[TRAIL]
+    assert [key[0] for key in trail] == [first.geometry]

@@ -78,7 +78,7 @@ def gpu(monkeypatch, tmp_path):
     import gossamer.ops.launch as launch
 
     monkeypatch.setenv("GOSSAMER_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(launch, "unusable", lambda device: "")
+    monkeypatch.setattr(launch, "unusable", lambda device, index: "")
     for module in (recording, plans):
         monkeypatch.setattr(module, "architecture", lambda device: "sm_90")
     monkeypatch.setattr(plans, "device_name", lambda arch: "NVIDIA H200" if arch == "sm_90" else "")

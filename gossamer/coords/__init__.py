@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gossamer.checks import per_axis
-from gossamer.coords.ahead import look_ahead, remember
+from gossamer.coords.ahead import ahead_of, remember
 from gossamer.coords.box import Axes, Box, box_around
 from gossamer.coords.fill import Fill, sites_of
 from gossamer.coords.given import batch_size_of, check_rows, report_duplicates
@@ -131,6 +131,7 @@ class Coords:
             return False
         if self.rows is other.rows:
             return True
+        self.counted("sites can't be compared")
         return self.rows.shape == other.rows.shape and bool(torch.equal(self.rows, other.rows))
 
     def per_sample(self) -> Rulebook:
@@ -263,7 +264,10 @@ class Coords:
 
     def to(self, device: torch.device | str) -> "Coords":
         """The same sites on another device, with those they came from."""
-        if self.rows.device == torch.device(device):
+        wanted = torch.device(device)
+        if wanted.type == "cuda" and wanted.index is None:
+            wanted = torch.device("cuda", torch.cuda.current_device())
+        if self.rows.device == wanted:
             return self
         origin = self.origin and replace(self.origin, coords=self.origin.coords.to(device))
         given = None if self.given is None else self.given.to(device)
@@ -279,10 +283,8 @@ class Coords:
         key = (geometry, bound)
         if key not in self.steps:
             with to_be_kept():
-                look_ahead(self, key)
-                if key not in self.steps:
-                    self.steps[key] = self._build(geometry, bound)
-                    remember(self, key)
+                self.steps[key] = step = self._build(geometry, bound)
+                remember(self, key, step)
         return self.steps[key]
 
     def _build(self, geometry: Geometry, bound: Axes | None) -> Step:
@@ -293,10 +295,7 @@ class Coords:
         if geometry.kind == "submanifold":
             rulebook = _matched(geometry, self, self)
             return Step(rulebook, None, self.box, self.steps, self.fill)
-        return self.led_to(geometry, bound, reached(self, geometry, bound))
-
-    def led_to(self, geometry: Geometry, bound: Axes | None, there: Reached) -> Step:
-        """The step of `geometry` to the sites it reaches."""
+        there = ahead_of(self, (geometry, bound)) or reached(self, geometry, bound)
         out = replace(self, rows=there.rows, box=there.box, fill=there.fill)
         return Step(self.onto(geometry, out), there.rows, there.box, Steps(), there.fill)
 

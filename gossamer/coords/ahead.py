@@ -2,8 +2,8 @@
 
 How many sites a strided kernel leads to is known on the device only, and every layer that asks
 makes the host wait. But the same kernels followed one another the last time that sites of such a
-grid were seen; so their levels are made at once, and all counts are read together. A guess that
-does not come true costs a few small kernels and changes no result.
+grid were seen; so the sites of their levels are made at once, and all counts are read together. A
+guess that does not come true costs a few small kernels and changes no result.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ import torch
 from gossamer.coords.box import Axes
 from gossamer.coords.fill import Fill
 from gossamer.coords.reach import Reached, reached_within
-from gossamer.coords.steps import Steps
+from gossamer.coords.steps import Step, Steps
 from gossamer.geometry import Geometry
 from gossamer.ops.rulebooks import makes_tables
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 GRIDS = 64
 MARGIN = 1.25  # rows for each site that there were lately
-TRAIL = "trail"
+PATIENCE = 8  # guesses that may come to nothing before a kernel is forgotten
+TRAIL, AHEAD = "trail", "ahead"
 
 Key = tuple[Geometry, Axes | None]
 
@@ -35,13 +36,26 @@ class Trail(dict):
 
     Attributes:
         sites: the most sites that there were lately.
+        idle: guesses since it was last asked for.
     """
 
-    sites = 0
+    sites = idle = 0
 
     def saw(self, sites: int) -> None:
         """Have a number of sites in mind, and larger ones from before less and less."""
-        self.sites = max(sites, self.sites - self.sites // 8)
+        self.sites, self.idle = max(sites, self.sites - self.sites // 8), 0
+
+
+class Level:
+    """Sites that were made ahead, and those below them by (geometry, bound).
+
+    Args:
+        there: the sites, until their number is known in rows of a fixed number.
+        below: what was made of them.
+    """
+
+    def __init__(self, there: Reached, below: dict[Key, "Level"]):
+        self.there, self.below = there, below
 
 
 @lru_cache(GRIDS)
@@ -49,20 +63,30 @@ def _trail(grid: tuple) -> Trail:
     return Trail()
 
 
-def look_ahead(sites: "Coords", wanted: Key) -> None:
-    """Make all levels that followed on sites like these before, if `wanted` is one of them."""
-    if _counts(sites, wanted):
-        trail = _trail_of(sites)
-        if wanted in trail and (len(trail) > 1 or trail[wanted]):
-            _make(sites, trail)
+def ahead_of(sites: "Coords", wanted: Key) -> Reached | None:
+    """The sites that `wanted` leads to, where they are made ahead; None where they have to be made.
+
+    The first to ask has all levels made that followed on sites like these before.
+    """
+    if not _counts(sites, wanted):
+        return None
+    trail = _trail_of(sites)
+    if AHEAD not in sites.steps and wanted in trail and (len(trail) > 1 or trail[wanted]):
+        sites.steps[AHEAD] = _made(sites, trail)
+    level = sites.steps.get(AHEAD, {}).get(wanted)
+    return None if level is None else level.there
 
 
-def remember(sites: "Coords", made: Key) -> None:
+def remember(sites: "Coords", made: Key, step: Step) -> None:
     """Have a level that was made in mind for the next sites like these."""
     if _counts(sites, made):
+        assert step.rows is not None  # as only a submanifold kernel's are
         trail = _trail_of(sites).setdefault(made, Trail())
-        trail.saw(len(sites.steps[made].rows))
-        sites.steps[made].steps[TRAIL] = trail
+        trail.saw(len(step.rows))
+        step.steps[TRAIL] = trail
+        level = sites.steps.get(AHEAD, {}).get(made)
+        if level is not None:
+            step.steps[AHEAD] = level.below
 
 
 def _counts(sites: "Coords", key: Key) -> bool:
@@ -80,42 +104,51 @@ def _trail_of(sites: "Coords") -> Trail:
     return sites.steps[TRAIL]
 
 
-def _make(sites: "Coords", trail: Trail) -> None:
+def _made(sites: "Coords", trail: Trail) -> dict[Key, Level]:
+    """All levels of a trail that found place for their sites."""
     rows = len(sites)
     known = torch.full((1,), rows, device=sites.rows.device)
-    guesses = _guessed(replace(sites, fill=Fill.of(known, rows, 1.0), steps=Steps()), trail)
-    if guesses:
-        founds = torch.cat([_fill(there).found for _, _, there in guesses.values()]).tolist()
-        _settle(sites, (), dict(zip(guesses, founds, strict=True)), guesses)
+    full = replace(sites, fill=Fill.of(known, rows, 1.0), steps=Steps())
+    levels = _guessed(full, trail)
+    founds = [_found(level) for level in _all(levels)]
+    counts = iter(torch.cat(founds).tolist() if founds else [])
+    number = {id(level): next(counts) for level in _all(levels)}
+    return _settled(levels, number)
 
 
-def _guessed(sites: "Coords", trail: Trail, path: tuple = ()) -> dict[tuple, tuple]:
-    """(geometry, bound, what it reaches) of every level below, by the path that leads there."""
-    guesses = {}
-    for key, further in trail.items():
-        geometry, bound = key
-        wanted = max(len(sites), ceil(MARGIN * further.sites))
-        there = reached_within(sites, geometry, bound, wanted)
-        guesses[(*path, key)] = geometry, bound, there
-        below = sites.after(geometry, bound, there, Steps())
-        guesses.update(_guessed(below, further, (*path, key)))
-    return guesses
-
-
-def _settle(sites: "Coords", path: tuple, founds: dict, guesses: dict) -> None:
-    """Keep every level that found place for all its sites, and what lies below it."""
-    for place, (geometry, bound, there) in guesses.items():
-        if place[:-1] != path or (geometry, bound) in sites.steps:
+def _guessed(sites: "Coords", trail: Trail) -> dict[Key, Level]:
+    levels = {}
+    for key, further in list(trail.items()):  # another thread may add to it
+        further.idle += 1
+        if further.idle > PATIENCE:
+            trail.pop(key, None)
             continue
-        found = founds[place]
-        if found > there.rows.shape[0]:
-            continue  # the layer that asks for it makes it anew
-        exact = Reached(there.rows[:found], there.box, None)
-        sites.steps[(geometry, bound)] = sites.led_to(geometry, bound, exact)
-        remember(sites, (geometry, bound))
-        _settle(sites.output(geometry, bound), place, founds, guesses)
+        geometry, bound = key
+        try:
+            wanted = max(len(sites), ceil(MARGIN * further.sites))
+            there = reached_within(sites, geometry, bound, wanted)
+            below = sites.after(geometry, bound, there, Steps())
+        except (ValueError, torch.OutOfMemoryError):
+            continue  # who asks for it in earnest is told
+        levels[key] = Level(there, _guessed(below, further))
+    return levels
 
 
-def _fill(there: Reached) -> Fill:
-    assert there.fill is not None
-    return there.fill
+def _all(levels: dict[Key, Level]) -> list[Level]:
+    return [each for level in levels.values() for each in (level, *_all(level.below))]
+
+
+def _settled(levels: dict[Key, Level], number: dict[int, int]) -> dict[Key, Level]:
+    """The levels whose sites all found a row; below others some may be missing."""
+    settled = {}
+    for key, level in levels.items():
+        found, there = number[id(level)], level.there
+        if found <= there.rows.shape[0]:
+            exact = Reached(there.rows[:found], there.box, None)
+            settled[key] = Level(exact, _settled(level.below, number))
+    return settled
+
+
+def _found(level: Level) -> torch.Tensor:
+    assert level.there.fill is not None
+    return level.there.fill.found

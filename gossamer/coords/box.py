@@ -45,7 +45,7 @@ class Box:
     @property
     def cells(self) -> int:
         """How many cells a sample has."""
-        return prod(high - low for low, high in zip(self.lower, self.upper, strict=True))
+        return prod([high - low for low, high in zip(self.lower, self.upper, strict=True)])
 
     def check(self, batch_size: int) -> "Box":
         """This box, when its cells can be numbered.

@@ -61,10 +61,26 @@ def sites_of(sites: "Coords") -> int:
 
     Raises:
         CapacityError: some level found more sites than it has rows.
+        ValueError: these are copies, which don't know of the levels on the way.
     """
     first = sites
     while first.origin is not None:
         first = first.origin.coords
+    counts = counts_of(first)
+    if id(sites.fill) not in counts:
+        raise ValueError(
+            "these sites were copied, so whether every level on the way had rows enough can't be "
+            "told any more; use trimmed() before .to() or a copy"
+        )
+    return counts[id(sites.fill)]
+
+
+def counts_of(first: "Coords") -> dict[int, int]:
+    """How many sites each level has that was made from `first`, by the id of its fill.
+
+    Raises:
+        CapacityError: some level found more sites than it has rows.
+    """
     levels = list(_levels(first))
     founds = torch.cat([fill.found for _, _, fill in levels]).tolist()
     for (stride, rows, _), found in zip(levels, founds, strict=True):
@@ -73,7 +89,7 @@ def sites_of(sites: "Coords") -> int:
                 f"the level of stride {stride} has {found} sites and {rows} rows for them; give a "
                 "larger capacity or growth"
             )
-    return next(n for (*_, fill), n in zip(levels, founds, strict=True) if fill is sites.fill)
+    return {id(fill): found for (*_, fill), found in zip(levels, founds, strict=True)}
 
 
 def _levels(sites: "Coords") -> Iterator[tuple[tuple[int, ...], int, Fill]]:

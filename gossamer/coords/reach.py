@@ -89,4 +89,4 @@ def _most(geometry: Geometry) -> int:
         return 1
     # Along an axis, a fine site is seen from every coarse one whose reach it lies in.
     spans = zip(geometry.reach, geometry.stride, strict=True)
-    return min(len(geometry.taps), prod((far - near) // s + 1 for (near, far), s in spans))
+    return min(len(geometry.taps), prod([(far - near) // s + 1 for (near, far), s in spans]))

@@ -34,12 +34,14 @@ class Problem:
         device: device type, "cpu" or "cuda".
         dtype: of the features, or of the coordinates where there are no features.
         lists: how many tensors the rulebook has, which tells its layout; 0 without one.
+        index: which of the devices; None for the one that there is.
     """
 
     family: str
     device: str
     dtype: torch.dtype
     lists: int = 0
+    index: int | None = None
 
     def __str__(self) -> str:
         return f"{self.family} of {self.dtype} on {self.device}"
@@ -64,7 +66,7 @@ def use_backend(name: str) -> Iterator[None]:
 
 def select(family: str, x: Tensor, lists: Sequence[Tensor] = ()) -> ModuleType:
     """The first backend of `family`, in order of preference, that takes `x` and a rulebook."""
-    problem = Problem(family, x.device.type, x.dtype, len(lists))
+    problem = Problem(family, x.device.type, x.dtype, len(lists), x.device.index)
     forced = _forced.get()
     refusals = {}
     for name in (forced,) if forced else PREFERENCE.get(problem.device, ("reference",)):

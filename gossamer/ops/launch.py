@@ -19,6 +19,8 @@ OLDEST, NEWEST_READ = (3, 4), (3, 7)
 """The oldest Triton that pipelines a loop over gathered rows, and the newest whose compiled kernels
 are known to be started as `_start` does it."""
 OLDEST_CAPABILITY = (8, 0)
+MOST_PROGRAMS = 65535
+SMALL = 2**31  # bytes
 ALIGNED = 16  # bytes; what the compiler needs to load four words at a time
 
 driver: Any = _driver
@@ -32,11 +34,12 @@ def interpreted() -> bool:
 
 
 @cache
-def unusable(device: str) -> str:
+def unusable(device: str, index: int | None = None) -> str:
     """Why no kernel can run on a type of device, "" where one can: what a backend refuses with.
 
     Args:
         device: "cuda" or "cpu".
+        index: which GPU; None for the current one.
     """
     if triton_version() < OLDEST:
         return f"needs Triton 3.4 or newer, this is {triton.__version__}"
@@ -44,8 +47,8 @@ def unusable(device: str) -> str:
         return ""
     if device != "cuda":
         return f"runs on cuda, not {device}, unless TRITON_INTERPRET=1 is set before the start"
-    if not torch.version.hip and torch.cuda.get_device_capability() < OLDEST_CAPABILITY:
-        major, minor = torch.cuda.get_device_capability()
+    if not torch.version.hip and torch.cuda.get_device_capability(index) < OLDEST_CAPABILITY:
+        major, minor = torch.cuda.get_device_capability(index)
         return f"needs a GPU from sm_80 on, this is sm_{major}{minor}"
     return ""
 
@@ -86,6 +89,11 @@ def launch(
     """
     if 0 in grid:
         return
+    if max(grid[1:], default=0) > MOST_PROGRAMS:
+        raise ValueError(
+            f"{kernel.__name__} would need a grid of {tuple(grid)} programs; a GPU takes "
+            f"{MOST_PROGRAMS} in the second and third; use fewer taps, groups or samples"
+        )
     options = {"num_warps": warps, "num_stages": stages, **constants}
     if not isinstance(kernel, JITFunction):
         kernel[tuple(grid)](*arguments, **options)
@@ -119,6 +127,8 @@ def _read(kernel: Any, arguments: Sequence[Any]) -> tuple[int, list, list]:
             low |= address
             values.append(address)
             kinds.append(argument.dtype)
+            if torch.version.hip:  # whose offsets have 32 bits where they suffice
+                kinds.append(argument.untyped_storage().size() < SMALL)
         else:
             values.append(argument)
             kinds.append(_kind(argument, kernel.params[position].do_not_specialize))

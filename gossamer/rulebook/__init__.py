@@ -131,7 +131,8 @@ class Rulebook:
         Raises:
             ValueError: features are not [N, C_in], or want a gradient that an epilogue has not.
         """
-        pairs, transposed = self._product_lists(self._fitting(features), weight, groups)
+        self._check_gradient(self._fitting(features), weight)
+        pairs, transposed = self._product_lists(features, weight, groups)
         if epilogue is None:
             return conv(features, weight, pairs, transposed, self.outputs, groups)
         if features.requires_grad and torch.is_grad_enabled():
@@ -159,6 +160,7 @@ class Rulebook:
             how: "max" (the true one, also of negative values), "mean" or "sum".
         """
         self._fitting(features)
+        self._check_gradient(features)
         if one_of("how", how, ("max", "mean", "sum")) == "max":
             return self._maximum(features)
         back = features.requires_grad and torch.is_grad_enabled()
@@ -177,7 +179,8 @@ class Rulebook:
         # A row of zeros to read where there is no winner: with no input rows there is no other, and
         # a graph must not ask whether there are any.
         padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
-        return padded.gather(0, torch.where(winner < 0, self.inputs, winner))
+        nobody = (winner < 0) | (winner >= self.inputs)
+        return padded.gather(0, torch.where(nobody, self.inputs, winner))
 
     def _fitting(self, features: Tensor) -> Tensor:
         # A kernel that follows the pairs would read past the end.
@@ -186,6 +189,16 @@ class Rulebook:
                 f"features has {features.shape[0]} rows; this rulebook reads {self.inputs}"
             )
         return features
+
+    def _check_gradient(self, *tensors: Tensor) -> None:
+        # Layers beside this one sum gradients over all rows, also those that nobody wrote.
+        if self.existing != (None, None) and torch.is_grad_enabled():
+            if any(t.requires_grad for t in tensors):
+                raise ValueError(
+                    "a padded tensor has no gradients, since the host does not know which rows "
+                    "are sites; call the model under torch.no_grad(), or give it the tensor as "
+                    "it was before padded()"
+                )
 
     def _product_lists(self, x: Tensor, weight: Tensor, groups: int) -> tuple[list, list]:
         """Both directions for a convolution, the second where a gradient of x may be wanted."""

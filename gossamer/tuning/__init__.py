@@ -116,7 +116,7 @@ def _check(device: torch.device) -> None:
     except ImportError as missing:
         reason = f"needs Triton ({missing})"
     else:
-        reason = unusable(device.type)
+        reason = unusable(device.type, device.index)
     if reason:
         raise ValueError(
             f"the model is on {device}, where there is nothing to tune: Triton {reason}; move it "

@@ -46,7 +46,8 @@ class Clock:
 def _recorded(run: Callable[[], object], repeats: int) -> Callable[[], None]:
     """`repeats` calls as one graph, in which the host's part of a call does not count."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # A stream of its own, or torch takes one of the device on which it first recorded.
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
         for _ in range(repeats):
             run()
     graph.replay()

@@ -231,11 +231,15 @@ def fresh():
 def test_an_old_triton_or_gpu_or_a_cpu_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setattr(module, "interpreted", lambda: False)
     monkeypatch.setattr(torch.version, "hip", None)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda index: (7, 5) if index in (None, 0) else (9, 0)
+    )
     assert "TRITON_INTERPRET=1" in unusable("cpu")
     assert "this is sm_75" in unusable("cuda")
+    assert "this is sm_75" in unusable("cuda", 0)
+    assert unusable("cuda", 1) == ""  # every device for itself
     unusable.cache_clear()
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 0))
     assert unusable("cuda") == ""
     unusable.cache_clear()
     monkeypatch.setattr(module.triton, "__version__", "3.2.0+git1")
@@ -246,3 +250,8 @@ def test_an_old_triton_or_gpu_or_a_cpu_is_refused_with_the_reason(monkeypatch):
 def test_the_interpreter_runs_on_a_cpu(monkeypatch):
     monkeypatch.setattr(module, "interpreted", lambda: True)
     assert unusable("cpu") == ""
+
+
+def test_a_grid_that_no_gpu_takes_is_an_error_before_anything_starts():
+    with pytest.raises(ValueError, match=r"grid of \(1, 65536\) programs; a GPU takes 65535"):
+        launch(Kernel(), (1, 65536), [])

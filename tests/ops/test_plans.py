@@ -238,6 +238,17 @@ def test_a_file_says_what_was_written():
     assert store.parsed(json.loads(json.dumps(value.as_json()))) == value
 
 
+@pytest.mark.parametrize(
+    ("name", "number"), [("rows", 512), ("rows", 48), ("columns", 8), ("warps", 3), ("stages", 0)]
+)
+def test_a_tile_that_no_kernel_takes_is_damage(name, number):
+    """Rows of more than a table is padded to would be read behind its end."""
+    value = store.Measured({}, {"b": Choice("sorted", TILE, 7, 3, "tf32")}).as_json()
+    value["choices"]["b"]["tile"][name] = number
+    with pytest.raises(ValueError, match=f"{number}"):
+        store.parsed(value)
+
+
 def test_of_two_measurements_the_newer_counts():
     first, second = (Choice("sorted", TILE, limit, 0, "ieee") for limit in (1, 2))
     older = store.Measured({"a": "planes", "b": "sorted"}, {"x": first, "y": first})

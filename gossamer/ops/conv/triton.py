@@ -23,11 +23,12 @@ def refuses(problem: Problem) -> str:
         return "takes a table, not pairs"
     if problem.dtype not in DTYPES:
         return f"no {problem.dtype} kernel"
-    return unusable(problem.device) or ("" if interpreted() else _refuses_chip(problem.device))
+    reason = unusable(problem.device, problem.index)
+    return reason or ("" if interpreted() else _refuses_chip(problem))
 
 
-def _refuses_chip(device: str) -> str:
-    arch = architecture(torch.device(device))
+def _refuses_chip(problem: Problem) -> str:
+    arch = architecture(torch.device(problem.device, problem.index or 0))
     try:
         chip(arch)
     except ValueError:

@@ -12,7 +12,7 @@ from gossamer.ops.launch import unusable
 
 
 def refuses(problem: Problem) -> str:
-    return unusable(problem.device)
+    return unusable(problem.device, problem.index)
 
 
 def survey(coords: Tensor) -> Tensor:

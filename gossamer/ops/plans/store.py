@@ -17,6 +17,15 @@ from typing import Any
 from gossamer.ops.plans.choice import DATAFLOWS, Choice, Demand, Tile
 from gossamer.version import __version__
 
+LIMITS = {
+    "rows": (16, 256),
+    "columns": (16, 256),
+    "channels": (16, 256),
+    "warps": (1, 16),
+    "stages": (1, 9),
+}
+"""The least and the most that each number of a tile may be."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -124,7 +133,7 @@ def parsed(value: Any) -> Measured:
 
 
 def _choice(value: dict[str, Any]) -> Choice:
-    tile = Tile(**{name: _count(number, 1) for name, number in value["tile"].items()})
+    tile = Tile(**{name: _within(name, number) for name, number in value["tile"].items()})
     return Choice(
         _flow(value["dataflow"]),
         tile,
@@ -132,6 +141,14 @@ def _choice(value: dict[str, Any]) -> Choice:
         _count(value["parts"], 0),
         str(value["precision"]),
     )
+
+
+def _within(name: str, value: Any) -> int:
+    """A number of a tile that kernels can take: they would read past a table's end by others."""
+    least, most = LIMITS[name]
+    if _count(value, least) > most or (name != "stages" and value & (value - 1)):
+        raise ValueError(f"{name} of a tile is {value}; wanted a power of 2, {least} to {most}")
+    return value
 
 
 def _flow(value: Any) -> str:

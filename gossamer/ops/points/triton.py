@@ -13,7 +13,7 @@ from gossamer.ops.pool.gpu.segments import Segments, reduced
 
 
 def refuses(problem: Problem) -> str:
-    return unusable(problem.device)
+    return unusable(problem.device, problem.index)
 
 
 def interpolate(x: Tensor, weights: Tensor, rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from gossamer.ops.rulebooks import is_table
 
 
 def refuses(problem: Problem) -> str:
-    return unusable(problem.device)
+    return unusable(problem.device, problem.index)
 
 
 def pool_sum(x: Tensor, pairs: Sequence[Tensor], rows: int) -> Tensor:

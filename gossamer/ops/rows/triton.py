@@ -14,7 +14,7 @@ from gossamer.ops.rows.gpu.scale import by_affine, by_gate
 
 
 def refuses(problem: Problem) -> str:
-    return unusable(problem.device)
+    return unusable(problem.device, problem.index)
 
 
 def permute(x: Tensor, to: Tensor) -> Tensor:

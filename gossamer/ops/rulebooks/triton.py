@@ -14,7 +14,7 @@ LAYOUT = "table"
 
 
 def refuses(problem: Problem) -> str:
-    return unusable(problem.device)
+    return unusable(problem.device, problem.index)
 
 
 def match(

@@ -1,7 +1,7 @@
 """What the kernels of coordinates share: the key of a row, which rows exist, bits of a word."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import torch
 import triton
@@ -61,9 +61,9 @@ def triton_type(dtype: torch.dtype) -> tl.dtype:
     return tl.int32 if dtype == torch.int32 else tl.int64
 
 
-@lru_cache(maxsize=256)
+@cache
 def constant(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """[n] int32 on `device`, made once: copying waits for the device."""
+    """[n] int32 on `device`, made once and kept: a copy waits, and a CUDA graph reads in place."""
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=torch.int32, device=device)
 
