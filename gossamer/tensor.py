@@ -250,7 +250,7 @@ class SparseTensor:
                 f"vectors has shape {tuple(vectors.shape)}; wanted [{self.batch_size}, C], one row "
                 "a sample"
             )
-        return self.with_features(vectors.index_select(0, self.sites.batch))
+        return self.with_features(self.sites.spread(vectors))
 
     def interpolate(self, points: Tensor) -> Tensor:
         """[P, C]: the features at any place between the sites, D-linearly; absent sites are zero.

@@ -144,6 +144,13 @@ class Coords:
                 self.steps["per_sample"] = Rulebook.grouping(sample, self.batch_size)
         return self.steps["per_sample"]
 
+    def spread(self, vectors: Tensor) -> Tensor:
+        """[N, C]: each sample's row of `vectors` [B, C] at each of its sites."""
+        if self.fill is not None or not vectors.requires_grad:
+            return vectors.index_select(0, self.batch)
+        # The gradient of an index adds with atomics on a GPU, so in no fixed order.
+        return self.per_sample().T.reduce(vectors, "sum")
+
     def rulebook(self, geometry: Geometry, bound: Axes | None = None) -> Rulebook:
         """The rulebook of `geometry` on these sites, built on first use; arguments as in output."""
         return self._step(geometry, bound).rulebook

@@ -110,7 +110,7 @@ class GroupNorm(nn.Module):
         """[N, C]: each sample's [B, C] averaged inside its groups, at each of its sites."""
         groups = per_sample.unflatten(1, (self.num_groups, -1))
         even = groups.mean(2, keepdim=True).expand_as(groups).flatten(1)
-        return even.index_select(0, x.sites.batch)
+        return x.sites.spread(even)
 
     def extra_repr(self) -> str:
         affine = self.weight is not None
