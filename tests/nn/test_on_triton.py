@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gossamer import Coords, Geometry, NoBackendError, Rulebook, SparseTensor, nn
+from gossamer.ops import plans
 from gossamer.ops.dispatch import use_backend
 from gossamer.rulebook import Table
 from tests.nn.layers import LAYERS
@@ -153,3 +154,18 @@ def test_a_compiled_network_is_one_graph(garbage):
     with use_backend("triton"):
         expected = run(model)
         same(run(torch.compile(model, fullgraph=True, backend="aot_eager")), expected)
+
+
+@pytest.mark.parametrize("kind", ["submanifold", "strided"])
+def test_every_dataflow_gives_the_same(garbage, kind):
+    x = scene(3, sites=30)
+    make = {
+        "submanifold": lambda: nn.SubMConv3d(4, 6, 3),
+        "strided": lambda: nn.SparseConv3d(4, 6, 3, 2, 1),
+    }[kind]
+    expected = on("reference", make, x)
+    for dataflow in plans.DATAFLOWS:
+        with plans.in_dataflow(dataflow):
+            same(on("triton", make, x), expected)
+    with pytest.raises(ValueError, match="'sideways'"), plans.in_dataflow("sideways"):
+        pass

@@ -9,12 +9,23 @@ from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache
 
+from gossamer.checks import one_of
 from gossamer.ops.plans import store, table
 from gossamer.ops.plans.chips import INTERPRETER, architecture, chip, device_name
 from gossamer.ops.plans.choice import DATAFLOWS, Choice, Demand, Tile
 from gossamer.ops.plans.precision import precision, torch_setting
 
-__all__ = ["DATAFLOWS", "INTERPRETER", "Choice", "Demand", "Tile", "architecture", "choose", "use"]
+__all__ = [
+    "DATAFLOWS",
+    "INTERPRETER",
+    "Choice",
+    "Demand",
+    "Tile",
+    "architecture",
+    "choose",
+    "in_dataflow",
+    "use",
+]
 
 Change = Callable[[Demand, Choice], Choice]
 _change: ContextVar[Change | None] = ContextVar("changed_choice", default=None)
@@ -42,6 +53,23 @@ def use(change: Change) -> Iterator[None]:
         yield
     finally:
         _change.reset(token)
+
+
+@contextmanager
+def in_dataflow(name: str) -> Iterator[None]:
+    """Build rulebooks inside the block in one dataflow, where a table would choose among them.
+
+    TorchSparse's conv modes 0, 1 and 2 are DATAFLOWS, in that order.
+
+    Args:
+        name: one of DATAFLOWS.
+
+    Raises:
+        ValueError: there is no such dataflow.
+    """
+    one_of("dataflow", name, DATAFLOWS)
+    with use(lambda demand, choice: replace(choice, dataflow=name)):
+        yield
 
 
 @lru_cache(maxsize=4096)
