@@ -19,12 +19,14 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 def refuses(problem: Problem) -> str:
+    reason = unusable(problem.device, problem.index)
+    if reason:
+        return reason
     if problem.lists == PAIRS:
         return "takes a table, not pairs"
     if problem.dtype not in DTYPES:
         return f"no {problem.dtype} kernel"
-    reason = unusable(problem.device, problem.index)
-    return reason or ("" if interpreted() else _refuses_chip(problem))
+    return "" if interpreted() else _refuses_chip(problem)
 
 
 def _refuses_chip(problem: Problem) -> str:
