@@ -91,7 +91,7 @@ def launch(
         return
     if max(grid[1:], default=0) > MOST_PROGRAMS:
         raise ValueError(
-            f"{kernel.__name__} would need a grid of {tuple(grid)} programs; a GPU takes "
+            f"{getattr(kernel, '__name__', 'a kernel')} would need a grid of {tuple(grid)} programs; a GPU takes "
             f"{MOST_PROGRAMS} in the second and third; use fewer taps, groups or samples"
         )
     options = {"num_warps": warps, "num_stages": stages, **constants}
