@@ -90,9 +90,10 @@ def launch(
     if 0 in grid:
         return
     if max(grid[1:], default=0) > MOST_PROGRAMS:
+        name = getattr(kernel, "__name__", "a kernel")
         raise ValueError(
-            f"{getattr(kernel, '__name__', 'a kernel')} would need a grid of {tuple(grid)} programs; a GPU takes "
-            f"{MOST_PROGRAMS} in the second and third; use fewer taps, groups or samples"
+            f"{name} would need a grid of {tuple(grid)} programs; a GPU takes {MOST_PROGRAMS} in "
+            "the second and third; use fewer taps, groups or samples"
         )
     options = {"num_warps": warps, "num_stages": stages, **constants}
     if not isinstance(kernel, JITFunction):
