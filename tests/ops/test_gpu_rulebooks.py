@@ -291,3 +291,9 @@ def test_every_batch_has_its_own_cells():
     for batches in (0, 3):
         (made,) = gpu.match(rows, rows, [-1], [5], [1], [-1, 1], batches)
         assert torch.equal(made, defined(rows, rows, [1], [-1, 1]))
+
+
+def test_too_many_taps_are_an_error_before_any_kernel_runs():
+    rows = torch.zeros(1, 2, dtype=torch.int32)
+    with pytest.raises(ValueError, match="the kernel has 65536 taps; a GPU takes at most 65535"):
+        gpu.match(rows, rows, [0], [65536], [1], list(range(65536)))

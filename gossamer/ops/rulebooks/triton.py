@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gossamer.ops.dispatch import Problem
-from gossamer.ops.launch import unusable
+from gossamer.ops.launch import MOST_PROGRAMS, unusable
 from gossamer.ops.rulebooks import TILE, tiles
 from gossamer.ops.rulebooks.gpu.lists import pairs_of, turned
 from gossamer.ops.rulebooks.gpu.match import Sites, matched
@@ -28,6 +28,12 @@ def match(
     fine_count: Tensor | None = None,
     coarse_count: Tensor | None = None,
 ) -> list[Tensor]:
+    taps = len(offsets) // len(stride)
+    if taps > MOST_PROGRAMS:
+        raise ValueError(
+            f"the kernel has {taps} taps; a GPU takes at most {MOST_PROGRAMS}; use a smaller one, "
+            'or gossamer.use_backend("reference")'
+        )
     sites = Sites(fine.contiguous(), fine_count), Sites(coarse.contiguous(), coarse_count)
     return [matched(*sites, (lower, upper), stride, offsets, batches)]
 

@@ -6,11 +6,7 @@ In plain arithmetic: the instructions for it have other names on every maker's G
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def either(a, b):
-    """The bits of both; what tl.reduce unites masks with."""
-    return a | b
+from gossamer.ops.keys.gpu.parts import either
 
 
 @triton.jit

@@ -10,12 +10,14 @@ import triton.language as tl
 from torch import Tensor
 
 from gossamer.ops.conv import Epilogue
-from gossamer.ops.conv.gpu.bits import either, popcount, trailing_zeros
+from gossamer.ops.conv.gpu.bits import popcount, trailing_zeros
 from gossamer.ops.conv.gpu.epilogue import finish, last_steps
 from gossamer.ops.conv.gpu.parts import add_up, edge, lines_met, needed, workspace
 from gossamer.ops.conv.gpu.taps import naming
+from gossamer.ops.keys.gpu.parts import either
 from gossamer.ops.launch import launch
 from gossamer.ops.plans import Demand, architecture, choose
+from gossamer.ops.rulebooks.gpu.order import first_line
 
 ELEMENTS, WIDEST, TALLEST = 2048, 64, 256  # of a program's tile; its most channels and rows
 
@@ -74,7 +76,7 @@ def weigh(
         slot = own
         if order < ORDERS - 1:
             slot = tl.load(places + order * height.to(tl.int64) + row, mask=row >= 0, other=-1)
-        first = (order + ORDERS // 2 + 1) % ORDERS * LINES
+        first = first_line(order, ORDERS, LINES)
         for word in range(WORDS):
             block = (order * WORDS + word) * (wide // 32) + slot // 32
             mask = tl.reduce(tl.load(masks + block, mask=slot >= 0, other=0), 0, either)

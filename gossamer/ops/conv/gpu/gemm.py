@@ -12,6 +12,7 @@ import triton.language as tl
 
 from gossamer.ops.conv.gpu.bits import count_of_tile, lines_of_tile, popcount, trailing_zeros
 from gossamer.ops.conv.gpu.epilogue import finish
+from gossamer.ops.rulebooks.gpu.order import first_line
 
 
 @triton.jit
@@ -149,7 +150,7 @@ def multiply(
             return
 
     sums = tl.zeros((TILE_ROWS, TILE_OUT), tl.float32)
-    first = (order + ORDERS // 2 + 1) % ORDERS * lines
+    first = first_line(order, ORDERS, lines)
     last_tap = tl.load(taps) if TAPS == "mirrored" else 0
     inner = tl.arange(0, TILE_IN)
     passed = 0

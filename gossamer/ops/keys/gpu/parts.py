@@ -100,4 +100,5 @@ def ones(word):
 
 @triton.jit
 def either(a, b):
+    """The bits of both; what tl.reduce unites masks with."""
     return a | b

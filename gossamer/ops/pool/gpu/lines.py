@@ -8,17 +8,14 @@ import triton.language as tl
 from torch import Tensor
 
 from gossamer.ops.conv import ACCUMULATOR
+from gossamer.ops.keys.gpu.parts import either
 from gossamer.ops.launch import launch
 from gossamer.ops.pool.gpu.best import better
 from gossamer.ops.pool.gpu.tiles import columns_of
+from gossamer.ops.rulebooks.gpu.order import first_line
 
 ROWS, WIDEST = 32, 64
 NOWHERE = tl.constexpr(1 << 62)  # behind every tap and row
-
-
-@triton.jit
-def united(a, b):
-    return a | b
 
 
 @triton.jit(do_not_specialize=["slots", "height"])
@@ -74,10 +71,10 @@ def walk_lines(
         slot = own
         if order < ORDERS - 1:
             slot = tl.load(places + order * height.to(tl.int64) + row, mask=row >= 0, other=-1)
-        first = (order + ORDERS // 2 + 1) % ORDERS * LINES
+        first = first_line(order, ORDERS, LINES)
         for word in range(WORDS):
             block = (order * WORDS + word) * (wide // 32) + slot // 32
-            mask = tl.reduce(tl.load(masks + block, mask=slot >= 0, other=0), 0, united)
+            mask = tl.reduce(tl.load(masks + block, mask=slot >= 0, other=0), 0, either)
             for bit in range(32):
                 if (mask >> bit) & 1 != 0:
                     line = first + word * 32 + bit

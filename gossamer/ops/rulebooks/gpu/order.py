@@ -111,7 +111,7 @@ def _numbers(sources: Tensor, groups: int, digits: Digits, count: Tensor | None)
 
 
 @triton.jit
-def _first_line(order, groups, each):
+def first_line(order, groups, each):
     """The first line of the group of an order."""
     return (order + groups // 2 + 1) % groups * each
 
@@ -135,7 +135,7 @@ def _weigh(
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     order = tl.program_id(1)
     there = row < existing(count, rows, COUNTED)
-    first = _first_line(order, groups, each)
+    first = first_line(order, groups, each)
     number = tl.zeros([BLOCK], KEY)
     for start in range(0, each, LINES):
         line = start + tl.arange(0, LINES)[:, None]
@@ -197,7 +197,7 @@ def _place(
         has = inside & (slot < existing(count, rows, COUNTED))
     tl.store(places + group * rows + row, tl.where(has, slot, -1).to(tl.int32), mask=inside)
     tl.store(out_rows + group * slots + slot, tl.where(has, row, -1).to(tl.int32))
-    first = _first_line(group, groups, each)
+    first = first_line(group, groups, each)
     for word in range(words):
         mask = tl.zeros([BLOCK], tl.int32)
         for part in tl.static_range(32 // LINES):
