@@ -53,7 +53,7 @@ class Geometry:
         mirror: for every tap the tap that looks the opposite way, or None if some tap has none.
             Where there is one, a submanifold rulebook read backwards is itself with taps renamed.
         planes: how many planes the kernel has, if each is a run of equally many taps that agree in
-            the first axis; else 1.
+            the axis that changes slowest, the first or the last; else 1.
         significance: the rank of every tap by its distance from the middle, the farthest highest.
     """
 
@@ -214,9 +214,13 @@ def _mirror(offsets: tuple[tuple[int, ...], ...]) -> tuple[int, ...] | None:
 
 
 def _planes(taps: tuple[tuple[int, ...], ...]) -> int:
-    runs = [len(list(run)) for _, run in groupby(tap[0] for tap in taps)]
-    whole = len(runs) == len({tap[0] for tap in taps})
-    return len(runs) if whole and len(set(runs)) == 1 else 1
+    return max(_runs([tap[axis] for tap in taps]) for axis in (0, -1))
+
+
+def _runs(places: list[int]) -> int:
+    """Into how many runs of equal length `places` falls, none of them twice; else 1."""
+    runs = [len(list(run)) for _, run in groupby(places)]
+    return len(runs) if len(runs) == len(set(places)) and len(set(runs)) == 1 else 1
 
 
 def _significance(

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gossamer"
 LAYERS = (
     "version errors checks ops geometry rulebook coords interpolation tensor voxels point_cloud "
-    "nn capture models io tuning compat synthetic datasets training explain view doctor bench cli"
+    "nn capture models io tuning compat convert synthetic datasets training explain view doctor bench cli"
 ).split()
 OPS = (
     "arrays threads register dispatch launch plans keys rulebooks conv pool points rows warm"
@@ -25,7 +25,10 @@ LINES, FUNCTION_LINES, PARAMETERS = 400, 50, 7
 # An option of a command is a parameter, and a layer takes what torch's layer takes.
 OPEN = {("cli", "command"), ("nn", "__init__"), ("layers", "__init__"), ("arrays", "__init__")}
 # What stands under another library's names takes what it takes there.
-FOREIGN = tuple(PACKAGE / "compat" / name for name in ("spconv", "spconv1", "cumm", "mmcv.py"))
+FOREIGN = tuple(
+    PACKAGE / "compat" / name
+    for name in "spconv spconv1 cumm torchsparse torchsparse14 minkowski mmcv.py".split()
+)
 # A kernel takes what the hardware takes, and an instruction sequence is as long as it is.
 COMPILED = ("jit", "vectorize", "intrinsic", "overload")
 

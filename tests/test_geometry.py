@@ -1,6 +1,7 @@
 """A geometry says which site feeds which; its output shape is torch's."""
 
 import pickle
+from itertools import product
 
 import pytest
 import torch
@@ -111,3 +112,15 @@ def test_padding_means_nothing_to_a_submanifold_kernel():
 def test_it_says_what_it_is():
     geometry = Geometry.of("regular", 2, (3, 5), stride=2, dilation=(1, 2))
     assert str(geometry) == ("regular kernel (3, 5), 15 taps, stride (2, 2), dilation (1, 2)")
+
+
+@pytest.mark.parametrize(
+    ("size", "planes"), [((3, 3, 3), 3), ((5, 3, 2), 5), ((1, 3, 3), 1), ((3,), 3), ((2, 1), 2)]
+)
+def test_planes_are_runs_of_the_axis_that_changes_slowest(size, planes):
+    row_major = list(product(*map(range, size)))
+    assert Geometry.of("regular", len(size), row_major).planes == planes
+    turned = [tap[::-1] for tap in row_major]
+    assert Geometry.of("regular", len(size), turned).planes == planes
+    if len(size) == 3:
+        assert Geometry.of("regular", 3, sorted(row_major, key=sum)).planes == 1

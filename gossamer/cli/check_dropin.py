@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gossamer.cli.apis import APIS
 from gossamer.cli.report import write_json
 from gossamer.compat.dropin import Finding, Report, Status, scan
 from gossamer.compat.dropin.coverage import LIBRARY_OF
@@ -20,7 +21,6 @@ COLOURS = {
     Status.COVERED: "green",
     Status.GUARDED: "yellow",
     Status.MISSING: "bold red",
-    Status.NOT_YET: "red",
 }
 LIBRARIES = tuple(dict.fromkeys(LIBRARY_OF.values()))
 WIDEST = 72
@@ -36,9 +36,7 @@ def command(
     ] = None,
     api: Annotated[
         str | None,
-        typer.Option(
-            metavar="VERSION", help="Of spconv's API: 2 or 1.2. Default: the one that lacks least."
-        ),
+        typer.Option(metavar="VERSION", help=f"{APIS}. Default: the one that lacks least."),
     ] = None,
     missing: Annotated[
         bool, typer.Option("--missing", help="Leave the lines out that are covered.")
@@ -48,14 +46,14 @@ def command(
     """Say which of another library's names a code base uses, and whether gossamer has them.
 
     Reads every .py file and notebook, runs none of them, and follows imports, aliases (also from
-    file to file), attributes and getattr. A line each, with one of four answers:
+    file to file), attributes and getattr. A line each, with one of three answers:
 
     [green]covered[/green]      the facade has it
     [yellow]guarded[/yellow]      it has not, but the program catches that, or asks first
     [bold red]not covered[/bold red]  the program will stop there
-    [red]not yet[/red]      gossamer has no facade of that library
 
-    Code for spconv 1.x, which takes SparseConv3d from spconv itself, is held against api 1.2.
+    A library of which there are two versions is held against the one that lacks least: code for
+    spconv 1.x, which takes SparseConv3d from spconv itself, against api 1.2.
     Not looked at: attributes and methods of values, such as those of a SparseConvTensor.
 
     The exit code is 0 if nothing is missing, 1 if something is, 2 if there was nothing to read.
@@ -121,11 +119,9 @@ def _show_summary(console: Console, report: Report) -> None:
         names = _count(len({f.symbol for f in findings}), "name")
         uses = f"{_count(len(findings), 'use')} in {_count(files, 'file')}"
         _say(console, f"[bold]{library}[/bold]{api}: {names}, {uses}: {_tally(findings)}")
-        for status in (Status.MISSING, Status.NOT_YET):
-            names = sorted({f.symbol for f in findings if f.status == status})
-            if names:
-                listed = escape(", ".join(names))
-                _say(console, f"  [{COLOURS[status]}]{status.value}[/]: {listed}")
+        if names := sorted({f.symbol for f in findings if f.status == Status.MISSING}):
+            listed, colour = escape(", ".join(names)), COLOURS[Status.MISSING]
+            _say(console, f"  [{colour}]{Status.MISSING.value}[/]: {listed}")
 
 
 def _tally(findings: Sequence[Finding]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import gossamer.compat
+from gossamer.cli.apis import APIS
 from gossamer.compat.install import FACADES, known_api
 
 STARTUP = Path(gossamer.compat.__file__).resolve().parent / "startup"
@@ -29,7 +30,7 @@ def command(
     ] = None,
     apis: Annotated[
         list[str] | None,
-        typer.Option("--api", metavar="VERSION", help="Of its API: 2 or 1.2. Default: 2"),
+        typer.Option("--api", metavar="VERSION", help=f"{APIS}. Default: the newest."),
     ] = None,
 ) -> None:
     """Run an unedited program that was written for another library.

@@ -25,6 +25,11 @@ FACADES: dict[str, dict[str, dict[str, str]]] = {
         "2": {"spconv": "gossamer.compat.spconv", "cumm": "gossamer.compat.cumm"},
         "1.2": {"spconv": "gossamer.compat.spconv1"},
     },
+    "torchsparse": {
+        "2.1": {"torchsparse": "gossamer.compat.torchsparse"},
+        "1.4": {"torchsparse": "gossamer.compat.torchsparse14"},
+    },
+    "MinkowskiEngine": {"0.5": {"MinkowskiEngine": "gossamer.compat.minkowski"}},
 }
 
 
@@ -36,9 +41,9 @@ def install(library: str, *, api: str | None = None) -> None:
     `gossamer run --as <library>`, which reaches every child.
 
     Args:
-        library: "spconv".
+        library: "spconv", "torchsparse" or "MinkowskiEngine".
         api: which version's API. For spconv "2", that of 2.3.8 with its `cumm.tensorview`, or
-            "1.2". Default: the newest.
+            "1.2"; for torchsparse "2.1" or "1.4"; for MinkowskiEngine "0.5". Default: the newest.
 
     Raises:
         ValueError: there is no facade of that library, or not of that api.
@@ -79,6 +84,19 @@ def known_api(library: str, api: str | None = None) -> str:
     if api is not None and api not in apis:
         raise ValueError(f"api is {api!r}; the facade of {library} has {', '.join(apis)}")
     return api or apis[0]
+
+
+def library_with(api: str) -> str:
+    """The library of which there is a facade with this api.
+
+    Raises:
+        ValueError: there is none.
+    """
+    owners = [library for library, apis in FACADES.items() if api in apis]
+    if len(owners) != 1:
+        have = "; ".join(f"{library} has {', '.join(apis)}" for library, apis in FACADES.items())
+        raise ValueError(f"api is {api!r}; wanted one of one library: {have}")
+    return owners[0]
 
 
 def load(packages: Mapping[str, str]) -> dict[str, ModuleType]:

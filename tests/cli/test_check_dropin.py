@@ -10,7 +10,7 @@ from gossamer.cli import main
 from gossamer.compat.dropin import Status, scan
 from gossamer.compat.dropin.files import files_of
 
-COVERED, GUARDED, MISSING, NOT_YET = Status
+COVERED, GUARDED, MISSING = Status
 
 
 def found(path: Path, **options) -> list[tuple[str, str, Status]]:
@@ -81,10 +81,18 @@ def code_of(*words: object) -> int | str | None:
             [("2", "spconv.pytorch", COVERED), ("3", "spconv.pytorch.SubMConv3d", COVERED)],
         ),
         (
-            "import MinkowskiEngine as ME\nME.MinkowskiConvolution",
+            "import MinkowskiEngine as ME\nME.MinkowskiConvolution\nME.MinkowskiNothing",
             [
-                ("1", "MinkowskiEngine", NOT_YET),
-                ("2", "MinkowskiEngine.MinkowskiConvolution", NOT_YET),
+                ("1", "MinkowskiEngine", COVERED),
+                ("2", "MinkowskiEngine.MinkowskiConvolution", COVERED),
+                ("3", "MinkowskiEngine.MinkowskiNothing", MISSING),
+            ],
+        ),
+        (
+            "from torchsparse import PointTensor\nimport torchsparse.backends",
+            [
+                ("1", "torchsparse.PointTensor", COVERED),
+                ("2", "torchsparse.backends", MISSING),
             ],
         ),
         ("import torch\nimport spconvolution\ntorch.ops.other.x\nspconv.x", []),
@@ -242,7 +250,8 @@ def test_the_cells_of_a_notebook_are_read_in_order(tmp_path):
 
 
 MIXED = (
-    "import spconv.pytorch as sp\nsp.SubMConv3d(1, 2, 3)\nsp.SubMConv9d\nimport torchsparse\n"
+    "import spconv.pytorch as sp\nsp.SubMConv3d(1, 2, 3)\nsp.SubMConv9d\n"
+    "import torchsparse.nothing\n"
     "try:\n    import spconv.gencode\nexcept ImportError:\n    pass\n"
 )
 
@@ -254,7 +263,7 @@ def test_lines_a_summary_and_the_next_command_are_shown(write, capsys):
     words = [line.split() for line in told.splitlines()]
     assert [f"{path}:2", "spconv.pytorch.SubMConv3d", "covered"] in words
     assert [f"{path}:3", "spconv.pytorch.SubMConv9d", "not", "covered"] in words
-    assert [f"{path}:4", "torchsparse", "not", "yet"] in words
+    assert [f"{path}:4", "torchsparse.nothing", "not", "covered"] in words
     assert [f"{path}:6", "spconv.gencode", "guarded"] in words
     assert "4 names, 4 uses in 1 file: 2 covered, 1 guarded, 1 not covered" in told
     assert "docs/spconv.md" in told and f"gossamer run --as spconv {path}" in told
@@ -271,8 +280,8 @@ def test_json_has_all_of_it(write, tmp_path):
     path = write(mixed=MIXED) / "mixed.py"
     assert code_of(path, "--json", tmp_path / "out.json", "--missing") == 1
     said = json.loads((tmp_path / "out.json").read_text())
-    assert said["apis"] == {"spconv": "2"} and said["covered"] is False and said["files"] == 1
-    assert said["counts"] == {"covered": 2, "guarded": 1, "not covered": 1, "not yet": 1}
+    assert said["apis"] == {"spconv": "2", "torchsparse": "2.1"} and said["covered"] is False
+    assert said["counts"] == {"covered": 2, "guarded": 1, "not covered": 2} and said["files"] == 1
     assert said["symbols"][2] == {
         "file": str(path),
         "line": 3,
@@ -288,7 +297,7 @@ def test_json_has_all_of_it(write, tmp_path):
     [
         (["nowhere"], "there is no nowhere"),
         (["empty"], "there is no .py and no .ipynb file under empty"),
-        (["here.py", "--api", "3"], "the facade of spconv has 2, 1.2"),
+        (["here.py", "--api", "3"], "wanted one of one library: spconv has 2, 1.2"),
         (["here.py", "--as", "openpcdet"], "wanted spconv, torchsparse, MinkowskiEngine"),
         ([], "PATH"),
     ],

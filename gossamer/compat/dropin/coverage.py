@@ -6,12 +6,12 @@ from types import ModuleType
 
 from gossamer.compat.install import FACADES, load
 
-# Top-level module -> the library that it belongs to. Of some there is no facade yet.
+# Top-level module -> the library that it belongs to.
 LIBRARY_OF = {
-    "spconv": "spconv",
-    "cumm": "spconv",
-    "torchsparse": "torchsparse",
-    "MinkowskiEngine": "MinkowskiEngine",
+    module: library
+    for library, apis in FACADES.items()
+    for packages in apis.values()
+    for module in packages
 }
 # The operators of spconv 1.x, which torch keeps.
 OPERATORS = "torch.ops.spconv"

@@ -12,7 +12,6 @@ class Status(str, Enum):
     COVERED = "covered"
     GUARDED = "guarded"  # it is missing, and the program goes on without
     MISSING = "not covered"
-    NOT_YET = "not yet"  # there is no facade of its library
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Report:
         findings: in the order of files and lines.
         files: how many were read.
         skipped: those that may use something but could not be read, and why.
-        apis: for each library that has a facade and is used, the api that it was held against.
+        apis: for each library that is used, the api that it was held against.
     """
 
     findings: Sequence[Finding]
@@ -55,4 +54,4 @@ class Report:
     @property
     def covered(self) -> bool:
         """Whether nothing is missing that the code base would stumble over."""
-        return not any(f.status in (Status.MISSING, Status.NOT_YET) for f in self.findings)
+        return all(f.status != Status.MISSING for f in self.findings)

@@ -10,7 +10,7 @@ from gossamer.compat.dropin.findings import Finding, Report, Status
 from gossamer.compat.dropin.modules import Codebase
 from gossamer.compat.dropin.names import Names
 from gossamer.compat.dropin.uses import Use
-from gossamer.compat.install import FACADES, known_api
+from gossamer.compat.install import FACADES, library_with
 
 # Files pass names on to files that pass them on, seldom further.
 ROUNDS = 5
@@ -27,7 +27,8 @@ def scan(path: str | Path, api: str | None = None, watch: Watch | None = None) -
 
     Args:
         path: a file, or a folder with all that is below it.
-        api: hold the code against this api of spconv. Default: the one that lacks least.
+        api: hold the code against this api of the library that has it. Default: of each library
+            the one that lacks least.
         watch: is told (files read, files in all) after each; a code base whose files pass names on
             is gone through more than once.
 
@@ -35,12 +36,11 @@ def scan(path: str | Path, api: str | None = None, watch: Watch | None = None) -
         OSError: there is nothing at `path`.
         ValueError: there is no Python at `path`, or no such api.
     """
-    if api is not None:
-        known_api("spconv", api)
+    asked = {} if api is None else {library_with(api): api}
     paths = files_of(Path(path))
     found, skipped = _found(paths, watch)
     apis = {
-        library: api if library == "spconv" and api else _best_api(library, found)
+        library: asked.get(library) or _best_api(library, found)
         for library in FACADES
         if any(_library(use) == library for _, uses in found for use in uses)
     }
@@ -119,7 +119,7 @@ def _status(use: Use, apis: Mapping[str, str]) -> Status:
     )
     if use.caught or unreached:
         return Status.GUARDED
-    return Status.MISSING if _library(use) in FACADES else Status.NOT_YET
+    return Status.MISSING
 
 
 def _has(symbol: str, apis: Mapping[str, str]) -> bool:

@@ -12,6 +12,7 @@ from gossamer.compat.arrays.indice_data import ImplicitGemmIndiceData as Implici
 from gossamer.compat.arrays.indice_data import IndiceData as IndiceData
 from gossamer.compat.layers.fusing import Tail
 from gossamer.compat.layers.graphs import outside_graphs
+from gossamer.compat.layers.passing import written
 from gossamer.compat.layers.sizes import sizes
 from gossamer.compat.rows.placed import Placed
 from gossamer.compat.rows.rowwise import maps_rows_alike
@@ -266,8 +267,7 @@ class SparseConvTensor(metaclass=ProxyableClassMeta):
     def _written(self, values: Tensor, rows: Rows, placed: Placed) -> "SparseConvTensor":
         """`values` [M, C], as a rulebook wrote them whose rows lie so, on the sites of `placed`."""
         new = self._copied()
-        # Where rows repeat, a site would count once in sums and statistics that take every row.
-        new._values = Values(rows.back(values)) if rows.repeat else Values(values, rows)
+        new._values = written(values, rows)
         new._said, new._placed = None, placed
         new.spatial_shape = list(placed.sites.coords.spatial_shape or ())
         return new
