@@ -32,12 +32,11 @@ class Net(nn.Module):
         return self.head(torchsparse.cat([x, y]).F)
 
 
-def scene(rng):
+def scene(rng, label):
     points = rng.normal(size=(600, 3))
-    edge = np.abs(points).max(1, keepdims=True) if rng.random() < 0.5 else 0
-    label = int(np.any(edge))
-    surface = points / (edge if label else np.linalg.norm(points, axis=1, keepdims=True))
-    voxels, kept = sparse_quantize(surface + 2, voxel_size=0.25, return_index=True)
+    size = np.abs(points).max(1) if label else np.linalg.norm(points, axis=1)
+    surface = points / size[:, None] + 2
+    voxels, kept = sparse_quantize(surface, voxel_size=0.25, return_index=True)
     voxels = torch.tensor(voxels, dtype=torch.int)
     return {
         "input": SparseTensor(torch.ones(len(kept), 1), voxels),
@@ -45,12 +44,12 @@ def scene(rng):
     }
 
 
-def main(steps=12):
+def main(steps=16):
     torch.manual_seed(0)
     rng, model = np.random.default_rng(0), Net().to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for step in range(steps):
-        batch = sparse_collate_fn([scene(rng) for _ in range(4)])
+        batch = sparse_collate_fn([scene(rng, i % 2) for i in range(4)])
         logits = model(batch["input"].to(DEVICE))
         loss = nn.functional.cross_entropy(logits, batch["label"].F.to(DEVICE))
         optimizer.zero_grad()

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gossamer"
 LAYERS = (
     "version errors checks ops geometry rulebook coords interpolation tensor voxels point_cloud "
-    "nn capture models io tuning compat convert synthetic datasets training explain view doctor bench cli"
+    "nn capture models io tuning compat convert synthetic datasets training explain view doctor "
+    "bench cli"
 ).split()
 OPS = (
     "arrays threads register dispatch launch plans keys rulebooks conv pool points rows warm"

@@ -47,6 +47,10 @@ VERBS = {
         "Say which of another library's names a code base uses, and whether gossamer has them.",
         "gossamer check-dropin FOLDER",
     ),
+    "convert": (
+        "Write a checkpoint of one library as another library's.",
+        "gossamer convert CKPT --to spconv2 --out FILE",
+    ),
     "doctor": (
         "Say what this machine has: versions, devices, backends, compiled kernels.",
         "gossamer doctor --warm",

@@ -29,7 +29,12 @@ FACADES: dict[str, dict[str, dict[str, str]]] = {
         "2.1": {"torchsparse": "gossamer.compat.torchsparse"},
         "1.4": {"torchsparse": "gossamer.compat.torchsparse14"},
     },
-    "MinkowskiEngine": {"0.5": {"MinkowskiEngine": "gossamer.compat.minkowski"}},
+    "MinkowskiEngine": {
+        "0.5": {
+            "MinkowskiEngine": "gossamer.compat.minkowski",
+            "MinkowskiEngineBackend": "gossamer.compat.minkowski.backend",
+        },
+    },
 }
 
 

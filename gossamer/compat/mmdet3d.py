@@ -8,12 +8,17 @@ A config asks for it, and nothing else in it changes:
 layers, and those of `mmcv.ops`, which Cylinder3D imports by itself, run on gossamer too. It may
 come before mmdet3d or after. Where mmdet3d was imported first, in a process without spconv, its
 networks are made for mmcv's layers, and keep them.
+
+`import torchsparse` gives gossamer's facade of TorchSparse 1.4, for which MinkUNet and SPVCNN are
+written, unless the process has another one already. mmdet3d looks for it when it is imported, so
+for these two networks the plug-in has to come before.
 """
 
 import sys
 from contextlib import suppress
 
 from gossamer.compat import install, mmcv
+from gossamer.compat.install import register
 
 try:
     from mmengine.registry import MODELS
@@ -53,6 +58,8 @@ def _register() -> None:
 FACADE_FITS = not _made_for_mmcv()
 if FACADE_FITS:
     install("spconv")
+with suppress(ImportError):
+    register("torchsparse", "1.4")
 # Importing mmcv.ops registers its layers, which it does without force: so that comes first.
 with suppress(ImportError):
     mmcv.install()

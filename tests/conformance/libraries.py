@@ -1,4 +1,4 @@
-"""What stands behind the names `spconv` and `mmcv.ops` in this process."""
+"""What stands behind the names `spconv`, `torchsparse` and `mmcv.ops` in this process."""
 
 import os
 
@@ -6,6 +6,8 @@ from tests.conformance import mmcv_ext
 
 # "gossamer" or "spconv" in the environment that `run` makes, and nothing anywhere else.
 LIBRARY = os.environ.get("CONFORMANCE_LIBRARY", "")
+# Which API of TorchSparse this process has, for it can have but one; mmdet3d is written for 1.4.
+TORCHSPARSE = os.environ.get("CONFORMANCE_TORCHSPARSE", "2.1")
 
 
 def prepare(library: str) -> None:
@@ -15,4 +17,5 @@ def prepare(library: str) -> None:
         from gossamer.compat import install
 
         install("spconv")
+        install("torchsparse", api=TORCHSPARSE)
         import gossamer.compat.mmdet3d  # noqa: F401

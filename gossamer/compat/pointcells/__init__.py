@@ -1,0 +1,1 @@
+"""Points and the cells they lie in, with the hashes, counts and weights of TorchSparse."""

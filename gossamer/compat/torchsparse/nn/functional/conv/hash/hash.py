@@ -1,0 +1,5 @@
+"""Hashes of coordinates."""
+
+from gossamer.compat.torchsparse.nn.functional.hash import sphash
+
+__all__ = ["sphash"]

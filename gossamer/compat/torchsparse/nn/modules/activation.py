@@ -1,0 +1,29 @@
+"""Activations on the features of a tensor."""
+
+from torch import nn
+
+from gossamer.compat.torchsparse.tensor import SparseTensor
+from gossamer.compat.voxelnets.values import rowwise
+
+__all__ = ["LeakyReLU", "ReLU", "SiLU"]
+
+
+class ReLU(nn.ReLU):
+    """torch.nn.ReLU."""
+
+    def forward(self, input: SparseTensor) -> SparseTensor:
+        return input._with(rowwise(input._values, super().forward))
+
+
+class LeakyReLU(nn.LeakyReLU):
+    """torch.nn.LeakyReLU."""
+
+    def forward(self, input: SparseTensor) -> SparseTensor:
+        return input._with(rowwise(input._values, super().forward))
+
+
+class SiLU(nn.SiLU):
+    """torch.nn.SiLU."""
+
+    def forward(self, input: SparseTensor) -> SparseTensor:
+        return input._with(rowwise(input._values, super().forward))

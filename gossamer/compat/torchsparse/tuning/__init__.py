@@ -1,0 +1,1 @@
+"""How `tune` measures, chooses and keeps."""

@@ -1,0 +1,40 @@
+"""The voxels inside a box."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gossamer.compat.torchsparse14.tensor import SparseTensor
+
+__all__ = ["spcrop"]
+
+
+def spcrop(
+    input: SparseTensor,
+    coords_min: Sequence[int] | None = None,
+    coords_max: Sequence[int] | None = None,
+) -> SparseTensor:
+    """The rows whose voxel lies in the box, in their order, without maps.
+
+    Args:
+        input: any.
+        coords_min: the first x, y and z inside. Default: no bound.
+        coords_max: the first x, y and z outside. Default: no bound.
+
+    Raises:
+        ValueError: a bound is not three numbers.
+    """
+    places = input.coords[:, :3]
+    inside = torch.ones(len(places), dtype=torch.bool, device=places.device)
+    if coords_min is not None:
+        inside &= (places >= _bound("coords_min", coords_min, places)).all(1)
+    if coords_max is not None:
+        inside &= (places < _bound("coords_max", coords_max, places)).all(1)
+    return SparseTensor(input.feats[inside], input.coords[inside], input.stride)
+
+
+def _bound(name: str, bound: Sequence[int], places: Tensor) -> Tensor:
+    if len(bound) != 3:
+        raise ValueError(f"{name} is {bound!r}; wanted three numbers, of x, y and z")
+    return torch.as_tensor(bound, device=places.device)

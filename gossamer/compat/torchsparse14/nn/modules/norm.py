@@ -1,0 +1,54 @@
+"""Normalisation."""
+
+from torch import Tensor, nn, sort
+
+from gossamer.compat.pointcells.samples import samples_of
+from gossamer.compat.rows.values import Values
+from gossamer.compat.torchsparse14.nn.utils.apply import alike
+from gossamer.compat.torchsparse14.tensor import SparseTensor
+from gossamer.nn.batch_statistics import normalised, takes
+from gossamer.rulebook import Rulebook
+
+__all__ = ["BatchNorm", "GroupNorm"]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """torch.nn.BatchNorm1d over the rows of the whole batch.
+
+    With fewer than two rows there is no variance to learn from; then training normalises with the
+    running statistics and leaves them as they are, where torch.nn raises.
+    """
+
+    def forward(self, input: SparseTensor) -> SparseTensor:
+        """The same rows, every channel normalised."""
+        return alike(input, self._normalised)
+
+    def _normalised(self, feats: Tensor) -> Tensor:
+        return normalised(self, feats) if takes(self, feats) else super().forward(feats)
+
+
+class GroupNorm(nn.GroupNorm):
+    """torch.nn.GroupNorm over the rows of each sample."""
+
+    def forward(self, input: SparseTensor) -> SparseTensor:
+        """The same rows, normalised over each sample's rows and each group's channels.
+
+        Raises:
+            ValueError: a batch index is negative.
+        """
+        sample = input.coords[:, 3].long()
+        rows, order = sort(sample, stable=True)
+        samples = Rulebook.sending(order, rows, samples_of(sample), len(sample))
+        # Half types have too few digits for a variance over many rows.
+        feats = input.feats.float() if input.feats.itemsize < 4 else input.feats
+        centred = feats - self._mean(feats, samples)
+        y = centred * (self._mean(centred.square(), samples) + self.eps).rsqrt()
+        if self.weight is not None:
+            y = y * self.weight.to(y.dtype) + self.bias.to(y.dtype)
+        return input._with(Values(y.to(input.feats.dtype)))
+
+    def _mean(self, feats: Tensor, samples: Rulebook) -> Tensor:
+        """[N, C]: at each row the mean over its sample and group."""
+        groups = samples.reduce(feats, "mean").unflatten(1, (self.num_groups, -1))
+        even = groups.mean(2, keepdim=True).expand_as(groups).flatten(1)
+        return samples.T.reduce(even, "sum")

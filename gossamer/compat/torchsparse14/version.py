@@ -1,0 +1,3 @@
+"""Which version's API this is."""
+
+__version__ = "1.4.0"

@@ -1,0 +1,1 @@
+"""Kernels, sites and kernel maps as the facades of TorchSparse know them."""
