@@ -18,6 +18,13 @@ from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
+# MinkowskiEngine puts its own folder on Python's path, so these are found without its name too.
+_FLAT = (
+    "Broadcast ChannelwiseConvolution Common Convolution CoordinateManager Functional "
+    "Interpolation KernelGenerator Network Nonlinearity Normalization Ops Pooling Pruning "
+    "SparseTensor Tensor TensorField Union"
+).split()
+
 # Library -> api -> the top-level names that it takes, and the package behind each. The first api
 # is the default.
 FACADES: dict[str, dict[str, dict[str, str]]] = {
@@ -33,6 +40,7 @@ FACADES: dict[str, dict[str, dict[str, str]]] = {
         "0.5": {
             "MinkowskiEngine": "gossamer.compat.minkowski",
             "MinkowskiEngineBackend": "gossamer.compat.minkowski.backend",
+            **{f"Minkowski{part}": f"gossamer.compat.minkowski.Minkowski{part}" for part in _FLAT},
         },
     },
 }
@@ -113,7 +121,7 @@ def load(packages: Mapping[str, str]) -> dict[str, ModuleType]:
     modules = {}
     for name, package in packages.items():
         modules[name] = import_module(package)
-        for found in walk_packages(modules[name].__path__, f"{package}."):
+        for found in walk_packages(getattr(modules[name], "__path__", ()), f"{package}."):
             modules[name + found.name.removeprefix(package)] = import_module(found.name)
     return modules
 

@@ -163,12 +163,17 @@ class Rulebook:
         self._check_gradient(features)
         if one_of("how", how, ("max", "mean", "sum")) == "max":
             return self._maximum(features)
+        if how == "sum":
+            return self._sum(features)
+        # A sum may be beyond a half type whose mean is not, and so may a count.
+        total = self._sum(features.float() if features.itemsize < 4 else features)
+        count = self.counts().clamp(min=1).unsqueeze(1).to(total.dtype)
+        return (total / count).to(features.dtype)
+
+    def _sum(self, features: Tensor) -> Tensor:
         back = features.requires_grad and torch.is_grad_enabled()
         pairs, transposed = self.lists(), self.T.lists() if back else []
-        total = pool_sum(features, pairs, transposed, self.outputs)
-        if how == "sum":
-            return total
-        return total / self.counts().clamp(min=1).unsqueeze(1).to(total.dtype)
+        return pool_sum(features, pairs, transposed, self.outputs)
 
     def _maximum(self, features: Tensor) -> Tensor:
         winner = argmax(features.detach(), self.lists(), self.outputs)

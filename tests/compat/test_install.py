@@ -182,3 +182,15 @@ def test_workers_of_every_kind_have_what_the_main_script_installs(tmp_path):
     line = [sys.executable, str(script)]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout == "gossamer.compat.spconv SubMConv3d\n", done.stderr
+
+
+def test_modules_of_minkowski_engine_are_found_without_its_name_as_upstreams_are():
+    told(
+        "from gossamer.compat import install; install('MinkowskiEngine')\n"
+        "import MinkowskiOps\n"
+        "from MinkowskiSparseTensor import SparseTensor\n"
+        "from MinkowskiEngineBackend._C import RegionType\n"
+        "import MinkowskiEngine as ME\n"
+        "assert ME.MinkowskiOps is MinkowskiOps and ME.SparseTensor is SparseTensor\n"
+        "assert ME.RegionType is RegionType\n"
+    )

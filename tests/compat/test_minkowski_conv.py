@@ -133,6 +133,15 @@ def test_outputs_go_where_the_caller_says(how, fine, coarse):
     hand.check(y, hand.summed(inputs, outputs, triples, conv.kernel.detach()))
 
 
+def test_outputs_may_lie_in_more_samples_than_the_input():
+    x = hand.tensor(2, batch=1)
+    conv = MinkowskiConvolution(3, 2, kernel_size=3, dimension=2).double()
+    spots = hand.points(2, batch=4, reach=3)
+    inputs, outputs = hand.as_dict(x), {tuple(c) for c in spots.tolist()}
+    triples = hand.pairs(inputs, outputs, hand.cube((3, 3), (1, 1), (1, 1)))
+    hand.check(conv(x, spots), hand.summed(inputs, outputs, triples, conv.kernel.detach()))
+
+
 def test_coordinates_that_come_as_a_tensor_get_the_tensor_stride_of_the_layer():
     x = hand.tensor(2, stride=2)
     conv = MinkowskiConvolution(3, 2, kernel_size=3, stride=2, dimension=2).double()
@@ -145,6 +154,7 @@ def test_one_tap_goes_where_the_caller_says_too():
     assert conv.kernel.shape == (3, 2)
     spots = hand.points(2, seed=3)
     y = conv(x, spots)
+    assert {tuple(c) for c in y.C.tolist()} == {tuple(c) for c in spots.tolist()}
     inputs = hand.as_dict(x)
     for c, f in hand.as_dict(y).items():
         wanted = inputs[c] @ conv.kernel if c in inputs else torch.zeros(2, dtype=torch.float64)

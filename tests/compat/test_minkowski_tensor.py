@@ -282,6 +282,8 @@ def test_slicing_gives_each_given_row_the_features_of_its_coordinate():
     torch.testing.assert_close(twin.slice(x).F, field.F * 3)
     down = MinkowskiConvolution(1, 1, 2, 2, dimension=1)(x)
     with pytest.raises(ValueError, match="resolution"):
+        down.slice(x)
+    with pytest.raises(ValueError, match="resolution"):
         MinkowskiPruning()(x, torch.tensor([True, False, True, True])).slice(x)
     with pytest.raises(ValueError, match="not made from coordinates"):
         x.slice(down)

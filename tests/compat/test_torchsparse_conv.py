@@ -178,7 +178,9 @@ def test_two_branches_of_one_stride_each_lead_back_to_their_own_sites():
     assert len(one.C) != len(other.C)
     for branch in (one, other):
         low = F.conv3d(branch, weight_of(3, 3, 3), 3, None, 2, 1)
-        assert F.conv3d(low, weight_of(3, 3, 3), 3, None, 2, 1, transposed=True).C is branch.C
+        for size in (3, 2):
+            up = weight_of(size, 3, 3)
+            assert F.conv3d(low, up, size, None, 2, 1, transposed=True).C is branch.C
 
 
 def test_without_finer_sites_a_transposed_layer_says_how_to_have_them():
@@ -356,6 +358,8 @@ def test_conv_modes_give_the_same_results(backend, mode):
         ({"stride": 0}, r"stride is \(0, 0, 0\)"),
         ({"padding": -1}, r"padding is \(-1, -1, -1\)"),
         ({"config": {"dataflow": F.Dataflow.CodedCSR}}, "unsupported dataflow"),
+        ({"config": {"kmap_mode": "grid"}}, "kmap_mode is 'grid'; wanted one of"),
+        ({"config": {"downsample_mode": "floor"}}, "downsample_mode is 'floor'; wanted one of"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_says_so(wrong, told):

@@ -95,6 +95,17 @@ def test_tensors_on_the_same_rows_add_up_and_others_do_not():
             x + other
 
 
+def test_rows_that_were_given_other_coords_do_not_add_up():
+    x = spnn.Conv3d(3, 3, 3)(tensor(rows(), dtype=torch.float32))
+    y = spnn.ReLU()(x)
+    assert torch.equal((x + y).F, x.F + y.F)
+    y.C = y.C.flip(0)
+    with pytest.raises(ValueError, match="and they differ"):
+        x + y
+    conv = spnn.Conv3d(3, 3, 3)
+    assert torch.equal(conv(y).F, conv(SparseTensor(y.F.clone(), y.C.clone())).F)
+
+
 def test_rows_in_any_order_add_up_and_concatenate_behind_layers():
     x = tensor(rows(), 4, spatial_range=(3, 8, 8, 8), dtype=torch.float32)
     conv = spnn.Conv3d(4, 4, 3)
@@ -201,9 +212,11 @@ def test_coords_that_were_written_into_are_read_anew(stride, own):
     assert torch.equal(y.C, wanted.C) and torch.equal(y.F, wanted.F)
 
 
-def test_coords_that_were_written_into_are_not_led_back_to():
-    x = tensor(rows(), dtype=torch.float32)
-    old = x.C.clone()
+@pytest.mark.parametrize("ordered", [False, True])
+def test_coords_that_were_written_into_are_not_led_back_to(ordered):
+    coords = torch.unique(rows(), dim=0) if ordered else rows()
+    x = tensor(coords, dtype=torch.float32)
+    old = coords.clone()
     y = spnn.Conv3d(3, 3, 2, 2)(x)
     x.C.zero_()
     assert torch.equal(spnn.Conv3d(3, 3, 2, 2, transposed=True)(y).C, old)
@@ -253,7 +266,7 @@ def test_a_copy_is_independent_and_goes_on_where_the_tensor_was(copied):
     y.F = y.F.detach()
     z = copied(y)
     assert torch.equal(z.F, y.F) and torch.equal(z.C, y.C) and z.spatial_range == y.spatial_range
-    assert z._caches is not y._caches
+    assert z._caches is not y._caches and not z._caches.kmaps
     assert torch.equal(up(z).F, up(y).F) and torch.equal(up(z).C, x.C)
 
 

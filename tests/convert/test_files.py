@@ -179,6 +179,26 @@ def test_an_optimizer_that_does_not_fit_is_left_out_and_said(saved, tmp_path):
     assert any("has not the shape" in n for n in converted(path, tmp_path / "out.pth").notes)
 
 
+def test_an_optimizer_does_not_outlive_entries_that_are_left_out(saved, tmp_path):
+    net, optimizer = trained()
+    path = saved({"model": net.state_dict(), "optimizer": optimizer.state_dict()})
+    report = converted(path, tmp_path / "out.pth", drop=("head",))
+    assert set(torch.load(tmp_path / "out.pth")) == {"model"}
+    assert any("entries of the model were left out" in note for note in report.notes)
+
+
+def test_an_optimizer_counts_tied_weights_once(saved, tmp_path):
+    net, _ = trained()
+    net.twin = native.SubMConv3d(16, 16, 3, bias=False)
+    net.twin.weight = net.two.weight
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net.two.weight.grad = torch.rand_like(net.two.weight)
+    optimizer.step()
+    path = saved({"model": net.state_dict(), "optimizer": optimizer.state_dict()})
+    converted(path, tmp_path / "out.pth", "torchsparse")
+    assert "optimizer" in torch.load(tmp_path / "out.pth")
+
+
 @pytest.mark.parametrize("groups", [[{"lr": 1}], ["all"], [{"params": ["one.weight"]}]])
 def test_an_optimizer_of_another_kind_is_left_out(groups, saved, tmp_path):
     net, _ = trained()
@@ -344,7 +364,8 @@ def test_an_older_result_survives_a_failure(saved, tmp_path, monkeypatch):
     out = tmp_path / "out.pth"
     out.write_text("older")
 
-    def fail(*_):
+    def fail(_, path):
+        Path(path).write_text("half of it")
         raise OSError("disk full")
 
     path = saved(STATE)

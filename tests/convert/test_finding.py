@@ -35,7 +35,7 @@ def test_dense_layers_are_left_alone_and_named(source, target, name):
     new, report = convert_state_dict(state, source, target)
     assert all(new[key] is value for key, value in dense.items())
     assert f"neck.{name}.weight" in dict(report.left)
-    assert report.changed[0].key.startswith("sparse.0")
+    assert all(change.key.startswith("sparse.") for change in report.changed)
 
 
 @pytest.mark.parametrize("layers", [SPARSE, FLAT], ids=["3d", "2d"])
@@ -46,6 +46,13 @@ def test_a_dense_twin_of_a_sparse_layer_is_told_apart(source, layers):
     new, _ = convert_state_dict(state, source, "native")
     assert new["sparse.0.weight"].shape[1:] == (16, 32)
     assert new["twin.weight"] is state["twin.weight"]
+
+
+@pytest.mark.parametrize(("ndim", "taps", "size"), [(2, 9, (3, 3)), (4, 16, (2, 2, 2, 2))])
+def test_cubes_have_as_many_axes_as_said(ndim, taps, size):
+    state = {"a.kernel": torch.rand(taps, 16, 24)}
+    new, report = convert_state_dict(state, "minkowski", "spconv2", Options(ndim=ndim))
+    assert new["a.weight"].shape == (24, *size, 16) and report.back.options.ndim == ndim
 
 
 def ambiguous(**more):

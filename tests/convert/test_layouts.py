@@ -164,6 +164,16 @@ def test_norms_behind_linear_layers_are_wrapped_again_on_the_way_back(target):
     assert list(default) == list(bare)
 
 
+def test_a_module_that_looks_like_minkowskis_norm_and_is_none_is_left_alone_on_the_way_back():
+    state = checkpoint([Layer("a.0", (3, 3, 3), (16, 14), norm="a.1")], "torchsparse")
+    state["tail.bn.running_mean"] = torch.rand(12)
+    new, report = convert_state_dict(state, "torchsparse", "minkowski")
+    assert "tail.bn.running_mean" in new and "a.1.bn.running_mean" in new
+    assert report.back.options.skip == ("tail.bn",)
+    back, _ = convert_state_dict(new, "minkowski", "torchsparse", report.back.options)
+    assert same(back, state)
+
+
 def test_norms_are_found_by_name_where_the_order_of_entries_is_lost():
     layers = [layer for layer in NETWORK if layer.norm and layer.name != "out"]
     state = checkpoint(layers, "spconv2")

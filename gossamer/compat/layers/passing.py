@@ -48,12 +48,15 @@ def pooled(values: Values, link: Link, how: str) -> Values:
         how: "max", "sum", or "mean" over the inputs there are.
     """
     together = "max" if how == "max" else "sum"
-    reduced = link.rulebook.reduce(values.onto(link.source, together), together)
-    if how == "mean":
-        ones = reduced.new_ones(len(link.source), 1)
-        count = link.rulebook.reduce(link.source.onto(ones, "sum"), "sum")
-        reduced = reduced / count.clamp(min=1)
-    return written(reduced, link.target)
+    features = values.onto(link.source, together)
+    if how != "mean":
+        return written(link.rulebook.reduce(features, together), link.target)
+    # A sum may be beyond a half type whose mean is not, and so may a count.
+    wide = features.float() if features.itemsize < 4 else features
+    total = link.rulebook.reduce(wide, "sum")
+    ones = total.new_ones(len(link.source), 1)
+    count = link.rulebook.reduce(link.source.onto(ones, "sum"), "sum")
+    return written((total / count.clamp(min=1)).to(features.dtype), link.target)
 
 
 def written(values: Tensor, rows: Rows) -> Values:

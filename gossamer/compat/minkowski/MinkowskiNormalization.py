@@ -147,7 +147,9 @@ class MinkowskiInstanceNormFunction:
             glob_coords_key, gpooling_mode: not looked at.
         """
         found = coords_manager._atlas.at(in_coords_key.name)
-        y = normalised_by_sample(found.rows.onto(in_feat, "first"), found.sites.coords, 1e-8)
+        y = normalised_by_sample(
+            found.rows.onto(in_feat, "first"), found.sites.coords.per_sample(), 1e-8
+        )
         return found.rows.back(y.to(in_feat.dtype))
 
 
@@ -187,7 +189,7 @@ class MinkowskiInstanceNorm(MinkowskiModuleBase):
         )
         found = input._map
         features = values_of(input, self.num_features).onto(found.rows, "first")
-        y = normalised_by_sample(features, found.sites.coords, self.eps)
+        y = normalised_by_sample(features, found.sites.coords.per_sample(), self.eps)
         y = y * self.weight.to(y.dtype) + self.bias.to(y.dtype)
         return input._with(written(y.to(features.dtype), found.rows))
 

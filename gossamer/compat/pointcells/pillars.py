@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gossamer.compat.rows.samples import by_sample
 from gossamer.compat.rows.sites import Sites
 from gossamer.nn.product import multiply
 from gossamer.ops.keys import unique
@@ -39,8 +40,7 @@ def grouped(features: Tensor, group: Tensor, groups: int, how: str) -> Tensor:
         groups: M.
         how: one of the three.
     """
-    target, source = torch.sort(group, stable=True)
-    return Rulebook.sending(source, target, groups, len(group)).reduce(features, how)
+    return by_sample(group, groups).reduce(features, how)
 
 
 def flattened(

@@ -1,25 +1,54 @@
-"""What sites have in common with the others of their sample."""
+"""What rows have in common with the others of their sample."""
 
 import torch
 from torch import Tensor
 
 from gossamer.coords import Coords
+from gossamer.rulebook import Rulebook
 
 
-def normalised(features: Tensor, sites: Coords, eps: float) -> Tensor:
-    """[N, C]: with mean 0 and variance 1 over each sample, in float32 or wider.
+def normalised(
+    features: Tensor, samples: Rulebook, eps: float, groups: int | None = None
+) -> Tensor:
+    """[R, C]: with mean 0 and variance 1 over each sample, in float32 or wider.
 
     Args:
-        features: [N, C].
-        sites: where the rows lie.
+        features: [R, C].
+        samples: sends every row to its sample.
         eps: added to the variance.
+        groups: how many parts the channels fall into, each of one mean and one variance. Default:
+            every channel has its own.
     """
-    # Half types have too few digits for a variance over many sites.
+    # Half types have too few digits for a variance over many rows.
     wide = features.float() if features.itemsize < 4 else features
-    samples = sites.per_sample()
-    centred = wide - sites.spread(samples.reduce(wide, "mean"))
-    variance = samples.reduce(centred.square(), "mean")
-    return centred * sites.spread((variance + eps).rsqrt())
+    centred = wide - _at_rows(_means(wide, samples, groups), samples)
+    variance = _means(centred.square(), samples, groups)
+    return centred * _at_rows((variance + eps).rsqrt(), samples)
+
+
+def _means(features: Tensor, samples: Rulebook, groups: int | None) -> Tensor:
+    """[S, C]: over the rows of each sample, and over the channels of each group."""
+    means = samples.reduce(features, "mean")
+    if groups is None:
+        return means
+    parts = means.unflatten(1, (groups, -1))
+    return parts.mean(2, keepdim=True).expand_as(parts).flatten(1)
+
+
+def _at_rows(vectors: Tensor, samples: Rulebook) -> Tensor:
+    """[R, C]: at each row what its sample has; the gradient adds in a fixed order."""
+    return samples.T.reduce(vectors, "sum")  # one pair a row, so a copy
+
+
+def by_sample(sample: Tensor, count: int) -> Rulebook:
+    """What sends rows in any order to their samples.
+
+    Args:
+        sample: [R] int64, from 0 to count - 1.
+        count: how many samples there are.
+    """
+    rows, order = sample.sort(stable=True)
+    return Rulebook.sending(order, rows, count, len(sample))
 
 
 def spread(vectors: Tensor, batch: Tensor, sites: Coords) -> Tensor:

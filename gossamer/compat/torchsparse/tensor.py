@@ -88,8 +88,6 @@ class SparseTensor:
 
     @coords.setter
     def coords(self, coords: Tensor) -> None:
-        # Features that lie on sites know the rows of the old coords.
-        self._values = Values(self._values.on_rows)
         self._said = coords
 
     C = coords
@@ -146,7 +144,7 @@ class SparseTensor:
         if not isinstance(other, SparseTensor):
             return self._with(Values(self.feats + other))
         check_same_rows([self, other], "tensors to add")
-        return self._with(summed([self._values, other._values]))
+        return self._with(summed(self._values, other._values))
 
     __radd__ = __add__
 

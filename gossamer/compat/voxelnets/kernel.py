@@ -11,9 +11,10 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+from gossamer.checks import one_of
 from gossamer.compat.layers import taps
 from gossamer.compat.layers.taps import Tap
-from gossamer.geometry import Geometry
+from gossamer.geometry import DOWNSAMPLES, Geometry
 
 Axes = tuple[int, ...]
 KMAP_MODES = ("hashmap_on_the_fly", "hashmap")
@@ -40,7 +41,7 @@ class Kernel:
         downsample_mode: "spconv" or "minkowski"; counts only where kmap_mode is "hashmap".
 
     Raises:
-        ValueError: a size, stride or dilation below 1, or a padding below 0.
+        ValueError: a size, stride or dilation below 1, a padding below 0, or an unknown mode.
     """
 
     size: Axes
@@ -55,6 +56,8 @@ class Kernel:
             least, values = int(name != "padding"), getattr(self, name)
             if any(v < least for v in values):
                 raise ValueError(f"{name} is {values}; every axis must be at least {least}")
+        one_of("kmap_mode", self.kmap_mode, KMAP_MODES)
+        one_of("downsample_mode", self.downsample_mode, DOWNSAMPLES)
 
     @classmethod
     @lru_cache(maxsize=1024)

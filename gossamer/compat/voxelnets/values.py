@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from gossamer.compat.rows.values import Values
@@ -33,9 +32,7 @@ def together(several: Sequence[Values]) -> tuple[list[Tensor], Values]:
     return [v.onto(like.rows, "first") for v in several], like
 
 
-def summed(several: Sequence[Values]) -> Values:
-    """The sum of the features of tensors on the same rows."""
-    features, like = together(several)
-    return Values(
-        torch.stack(features).sum(0) if len(features) > 2 else features[0] + features[1], like.rows
-    )
+def summed(one: Values, other: Values) -> Values:
+    """The sum of the features of two tensors on the same rows."""
+    features, like = together([one, other])
+    return Values(features[0] + features[1], like.rows)

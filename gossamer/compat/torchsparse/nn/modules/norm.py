@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from gossamer.compat.rows.samples import by_sample
+from gossamer.compat.rows.samples import normalised as normalised_by_sample
 from gossamer.compat.rows.values import Values
 from gossamer.compat.torchsparse.tensor import SparseTensor
-from gossamer.compat.voxelnets.samples import Samples
 from gossamer.compat.voxelnets.values import rowwise
 from gossamer.nn.batch_statistics import normalised, takes
 from gossamer.nn.located import located
+from gossamer.rulebook import Rulebook
 
 __all__ = ["BatchNorm", "GroupNorm", "InstanceNorm"]
 
@@ -35,12 +37,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input: SparseTensor) -> SparseTensor:
         feats = input.feats
         _check(feats, self.num_channels)
-        groups = feats.unflatten(1, (self.num_groups, -1))
-        # The channels of a group become rows of its sample.
-        sample = input.coords[:, :1].long().repeat_interleave(groups.shape[2], dim=0)
-        flat = groups.movedim(2, 1).reshape(-1, self.num_groups)
-        flat = Samples.of(sample.squeeze(1)).normalised(flat, self.eps)
-        y = flat.view(-1, *groups.shape[:0:-1]).movedim(1, 2).reshape(feats.shape)
+        y = normalised_by_sample(feats, _samples(input), self.eps, self.num_groups)
         return input._with(Values(_scaled(y, self.weight, self.bias).to(feats.dtype)))
 
 
@@ -58,24 +55,30 @@ class InstanceNorm(nn.InstanceNorm1d):
         if not self.training and known[0] is not None and known[1] is not None:
             y = (feats - known[0]) * (known[1] + self.eps).rsqrt()
         else:
-            samples = Samples.of(input.coords[:, 0].long())
-            y = samples.normalised(feats, self.eps)
+            samples = _samples(input)
+            y = normalised_by_sample(feats, samples, self.eps)
             if known[0] is not None and len(feats):
                 self._learn(samples, feats.detach().to(known[0].dtype))
         return input._with(Values(_scaled(y, self.weight, self.bias).to(feats.dtype)))
 
     @torch.no_grad()
-    def _learn(self, samples: Samples, feats: Tensor) -> None:
+    def _learn(self, samples: Rulebook, feats: Tensor) -> None:
         """Move the running statistics towards those of these rows."""
-        mean = samples.mean(feats)
-        count = torch.bincount(samples.sample).unsqueeze(1)
-        variance = samples.mean((feats - samples.spread(mean)).square())
+        mean = samples.reduce(feats, "mean")
+        count = samples.counts().unsqueeze(1)
+        variance = samples.reduce((feats - samples.T.reduce(mean, "sum")).square(), "mean")
         # As torch has it, of an unbiased variance; of a single row there is none.
         unbiased = variance * count / (count - 1).clamp(min=1)
         share = 0.0 if self.momentum is None else self.momentum
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
             assert running is not None
             running.lerp_(new.mean(0), share)
+
+
+def _samples(x: SparseTensor) -> Rulebook:
+    """What sends every row to its sample; there are only those that have rows."""
+    numbers, sample = torch.unique(x.coords[:, 0].long(), return_inverse=True)
+    return by_sample(sample, len(numbers))
 
 
 def _check(feats: Tensor, wanted: int) -> None:

@@ -1,13 +1,14 @@
 """Normalisation."""
 
-from torch import Tensor, nn, sort
+from torch import Tensor, nn
 
 from gossamer.compat.pointcells.samples import samples_of
+from gossamer.compat.rows.samples import by_sample
+from gossamer.compat.rows.samples import normalised as normalised_by_sample
 from gossamer.compat.rows.values import Values
 from gossamer.compat.torchsparse14.nn.utils.apply import alike
 from gossamer.compat.torchsparse14.tensor import SparseTensor
 from gossamer.nn.batch_statistics import normalised, takes
-from gossamer.rulebook import Rulebook
 
 __all__ = ["BatchNorm", "GroupNorm"]
 
@@ -37,18 +38,8 @@ class GroupNorm(nn.GroupNorm):
             ValueError: a batch index is negative.
         """
         sample = input.coords[:, 3].long()
-        rows, order = sort(sample, stable=True)
-        samples = Rulebook.sending(order, rows, samples_of(sample), len(sample))
-        # Half types have too few digits for a variance over many rows.
-        feats = input.feats.float() if input.feats.itemsize < 4 else input.feats
-        centred = feats - self._mean(feats, samples)
-        y = centred * (self._mean(centred.square(), samples) + self.eps).rsqrt()
+        samples = by_sample(sample, samples_of(sample))
+        y = normalised_by_sample(input.feats, samples, self.eps, self.num_groups)
         if self.weight is not None:
             y = y * self.weight.to(y.dtype) + self.bias.to(y.dtype)
         return input._with(Values(y.to(input.feats.dtype)))
-
-    def _mean(self, feats: Tensor, samples: Rulebook) -> Tensor:
-        """[N, C]: at each row the mean over its sample and group."""
-        groups = samples.reduce(feats, "mean").unflatten(1, (self.num_groups, -1))
-        even = groups.mean(2, keepdim=True).expand_as(groups).flatten(1)
-        return samples.T.reduce(even, "sum")
