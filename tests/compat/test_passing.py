@@ -108,3 +108,10 @@ def test_a_box_is_counted_from_its_corner(first_fastest):
     taps = box((-1, 0), (2, 3), first_fastest=first_fastest)
     assert len(set(taps)) == 6 and taps[0] == (-1, 0) and taps[-1] == (0, 2)
     assert taps[1] == ((0, 0) if first_fastest else (-1, 1))
+
+
+def test_a_mean_of_float16_may_have_a_sum_beyond_it():
+    rows = torch.tensor([[0, a, b] for a in (0, 1) for b in (0, 1)], dtype=torch.int32)
+    link, _ = linked(rows, Geometry.of("regular", 2, 2, stride=2))
+    values = Values(torch.full((4, 1), 30_000.0, dtype=torch.float16))
+    assert pooled(values, link, "mean").on_rows.tolist() == [[30_000.0]]

@@ -154,3 +154,13 @@ def test_pools_have_true_gradients_of_first_and_second_order(backend, ndim, how)
 
         assert torch.autograd.gradcheck(run, (leaf,), fast_mode=True)
         assert torch.autograd.gradgradcheck(run, (leaf,), fast_mode=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_mean_may_be_of_values_whose_sum_no_half_type_holds(backend, dtype):
+    features = torch.full((8, 2), 30_000.0, dtype=dtype, requires_grad=True)
+    cells = torch.tensor([[0, a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+    y = gnn.SparseAvgPool3d(2, 2)(SparseTensor(features, cells)).features
+    assert y.dtype == dtype and y.tolist() == features[:1].tolist()
+    y.sum().backward()
+    assert features.grad.tolist() == [[0.125, 0.125]] * 8
