@@ -89,10 +89,17 @@ def code_of(*words: object) -> int | str | None:
             ],
         ),
         (
-            "from torchsparse import PointTensor\nimport torchsparse.backends",
+            "import torchsparse.nn.functional.downsample\nimport torchsparse.nn",
             [
-                ("1", "torchsparse.PointTensor", COVERED),
-                ("2", "torchsparse.backends", MISSING),
+                ("1", "torchsparse.nn.functional.downsample", COVERED),  # in 1.4 alone
+                ("2", "torchsparse.nn", COVERED),
+            ],
+        ),
+        (
+            "import torchsparse.backends\nimport torchsparse.nn.functional.downsample",
+            [
+                ("1", "torchsparse.backends", COVERED),  # in 2.1 alone
+                ("2", "torchsparse.nn.functional.downsample", MISSING),
             ],
         ),
         ("import torch\nimport spconvolution\ntorch.ops.other.x\nspconv.x", []),
@@ -266,7 +273,7 @@ def test_lines_a_summary_and_the_next_command_are_shown(write, capsys):
     assert [f"{path}:4", "torchsparse.nothing", "not", "covered"] in words
     assert [f"{path}:6", "spconv.gencode", "guarded"] in words
     assert "4 names, 4 uses in 1 file: 2 covered, 1 guarded, 1 not covered" in told
-    assert "docs/spconv.md" in told and f"gossamer run --as spconv {path}" in told
+    assert "docs/spconv.md" in told and f"run --as spconv --as torchsparse {path}" in told
 
 
 def test_only_what_is_missing_of_one_library(write, capsys):
