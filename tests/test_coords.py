@@ -95,10 +95,10 @@ def test_caches_do_not_keep_outputs_alive_in_a_circle(backend):
     try:
         sites = scene(2).sites
         out = sites.output(DOWN)
-        out.rulebook(Geometry.of("submanifold", 2, 3))
-        watch = weakref.ref(sites), weakref.ref(out)
-        del out, sites
-        assert [w() for w in watch] == [None, None]
+        rulebook = out.rulebook(Geometry.of("submanifold", 2, 3))
+        watch = weakref.ref(sites), weakref.ref(out), weakref.ref(rulebook)
+        del out, sites, rulebook
+        assert [w() for w in watch] == [None, None, None]
     finally:
         gc.enable()
 

@@ -301,7 +301,7 @@ class Coords:
             )
         if geometry.kind == "submanifold":
             rulebook = _matched(geometry, self, self)
-            return Step(rulebook, None, self.box, self.steps, self.fill)
+            return Step(rulebook, None, self.box, Steps(), self.fill)
         there = ahead_of(self, (geometry, bound)) or reached(self, geometry, bound)
         out = replace(self, rows=there.rows, box=there.box, fill=there.fill)
         return Step(self.onto(geometry, out), there.rows, there.box, Steps(), there.fill)

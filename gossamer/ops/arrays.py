@@ -32,7 +32,9 @@ def fresh(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(rows, columns, dtype=dtype)
     memory = np.empty((size // PAGE + 2) * PAGE, np.uint8)
     start = -memory.ctypes.data % PAGE
-    return torch.from_numpy(memory[start : start + size]).view(dtype).view(rows, columns)
+    flat = torch.frombuffer(memory, dtype=dtype, count=rows * columns, offset=start)
+    # Shaped in place: a view, once it leaves an autograd.Function, can't be written into.
+    return flat.resize_(rows, columns)
 
 
 def int64s(values: Sequence[int]) -> np.ndarray:

@@ -126,3 +126,10 @@ def test_a_field_is_an_error(layer):
 def test_an_operation_of_another_kind_is_an_error():
     with pytest.raises(AssertionError, match="wanted a BroadcastMode"):
         ME.MinkowskiBroadcastFunction.apply(None, None, "add", None, None, None)
+
+
+@pytest.mark.parametrize("layer", OPERATIONS)
+def test_several_global_rows_of_a_sample_are_an_error(layer):
+    x = cloud((6, 5, 4))
+    with pytest.raises(ValueError, match=r"several rows for the samples \[0, 1, 2\]"):
+        layer()(x, x)

@@ -24,6 +24,7 @@ from gossamer.compat.minkowski.MinkowskiKernelGenerator import (
     convert_region_type,
     get_kernel_volume,
 )
+from gossamer.compat.minkowski.MinkowskiPooling import MinkowskiSumPooling
 from gossamer.compat.minkowski.MinkowskiPruning import MinkowskiPruning
 from gossamer.compat.minkowski.MinkowskiSparseTensor import SparseTensor
 from tests.compat import minkowski_by_hand as hand
@@ -31,6 +32,7 @@ from tests.compat import minkowski_by_hand as hand
 KERNELS = [(1, 3, 1, 1), (1, 2, 2, 1), (2, 3, 2, 1), (2, (2, 3), (1, 2), 1), (2, 4, 2, 1)]
 KERNELS += [(3, 3, 1, 2), (3, (3, 1, 2), (2, 1, 3), (1, 2, 1)), (3, 2, 1, 1), (4, 2, 2, 1)]
 KERNELS += [(4, 3, (1, 2, 1, 2), 1)]
+CUBE = {"kernel_generator": KernelGenerator(3, dimension=3), "dimension": 2}
 
 
 def axes(value, ndim):
@@ -253,6 +255,17 @@ def test_a_chain_gives_the_same_however_rows_lie():
     assert torch.equal(net(shuffled).C, shuffled.C)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_layers_that_differ_in_dilation_alone_see_other_sites_of_one_tensor(stride):
+    x = hand.tensor(2, rows=60)
+    near, far = (
+        MinkowskiConvolution(3, 4, 3, stride, dilation, dimension=2).double() for dilation in (1, 2)
+    )
+    alone = far(SparseTensor(x.F, x.C))
+    near(x)
+    torch.testing.assert_close(far(x).F, alone.F)
+
+
 def test_layers_that_share_a_generator_keep_their_own_way_to_new_sites():
     generator = KernelGenerator(3, dimension=2)
     same = MinkowskiConvolution(3, 2, kernel_generator=generator, dimension=2).double()
@@ -306,6 +319,12 @@ def test_convolutions_of_nothing_give_nothing():
         (lambda: KernelGenerator(3, axis_types=[RegionType.HYPER_CUBE], dimension=1), "HYBRID"),
         (lambda: KernelGenerator(3, region_type=RegionType.HYBRID, dimension=2), "axis_types"),
         (lambda: KernelGenerator(3, region_type=1, dimension=2), "RegionType"),
+        (
+            lambda: MinkowskiConvolution(3, 2, **CUBE),
+            "for dimension=3 and the layer for dimension=2",
+        ),
+        (lambda: MinkowskiChannelwiseConvolution(3, **CUBE), "kernel_generator is for dimension=3"),
+        (lambda: MinkowskiSumPooling(3, **CUBE), "kernel_generator is for dimension=3"),
     ],
 )
 def test_a_kernel_that_cannot_be_says_why(made, words):

@@ -194,3 +194,9 @@ def test_layers_for_sites_say_how_a_field_becomes_sites():
     with pytest.raises(TypeError, match=r"sparse\(\)"):
         MinkowskiConvolution(3, 2, 3, dimension=2).double()(field())
     assert isinstance(field().sparse(), SparseTensor)
+
+
+def test_a_batch_index_that_arithmetic_has_moved_a_little_is_still_that_sample():
+    points = torch.tensor([[0.9999, 3.0], [1.0001, 5.0], [0.0, 3.0]])
+    x = TensorField(torch.ones(3, 1), points).sparse()
+    assert x.C.tolist() == [[1, 3], [1, 5], [0, 3]]

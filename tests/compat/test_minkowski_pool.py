@@ -223,3 +223,14 @@ def test_an_input_that_does_not_fit_says_why():
         MinkowskiSumPooling(3, 1, dimension=2)(origin)
     with pytest.raises(ValueError, match="origin"):
         MinkowskiSumPooling(2, 2, dimension=2)(origin)
+
+
+def test_a_map_and_a_field_of_one_name_are_told_apart_by_their_rows():
+    points = torch.tensor([[0, 0.2], [0, 0.7], [1, 3.5]]).double()
+    field = TensorField(torch.tensor([[1.0], [2], [4]]).double(), points)
+    x = field.sparse()
+    assert x.coordinate_map_key == field.coordinate_key
+    run = MinkowskiGlobalPoolingFunction.apply
+    where = PoolingMode.GLOBAL_SUM_POOLING_DEFAULT, x.coordinate_map_key, None, field._manager
+    assert run(field.F, *where).tolist() == [[3], [4]]
+    assert run(x.F, *where).tolist() == [[1.5], [4]]

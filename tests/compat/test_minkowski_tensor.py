@@ -224,6 +224,57 @@ def test_arithmetic_on_other_sites_is_on_the_union(name, seed):
             x += y
 
 
+@pytest.mark.parametrize(
+    "operand",
+    [
+        lambda x: torch.zeros(len(x) + 1, 3),
+        lambda x: torch.zeros(len(x), 2),
+        lambda x: torch.zeros(1, len(x), 3),
+        lambda x: hand.tensor(2, channels=2),
+        lambda x: SparseTensor(x.F[:, :2], x.C + 1, coordinate_manager=x.coordinate_manager),
+    ],
+)
+def test_an_operand_of_another_shape_says_so(operand):
+    x = hand.tensor(2)
+    with pytest.raises(ValueError, match=r"operands have shapes \(.*3,?\) and \(.*; wanted"):
+        x + operand(x)
+
+
+def test_one_site_plus_several_rows_is_an_error_too():
+    x = SparseTensor(torch.ones(1, 3), torch.tensor([[0, 1]]))
+    with pytest.raises(ValueError, match="operands have shapes"):
+        x + torch.ones(5, 3)
+
+
+def test_more_channels_on_other_sites_are_an_error():
+    x = hand.tensor(2, channels=1)
+    y = SparseTensor(torch.ones(len(x), 3), x.C + 1, coordinate_manager=x.coordinate_manager)
+    with pytest.raises(ValueError, match="1 and 3 channels on different sites"):
+        x + y
+    assert (y * x).shape[1] == 3
+
+
+def test_the_same_coordinates_at_another_tensor_stride_are_other_sites():
+    rows = torch.tensor([[0, 1], [0, 3]])  # no multiples of 2
+    x = SparseTensor(torch.ones(2, 1), rows, tensor_stride=2)
+    y = SparseTensor(torch.ones(2, 1), rows, coordinate_manager=x.coordinate_manager)
+    assert (x + y).tensor_stride == [1] == (y + x).tensor_stride
+    assert (x + y).F.tolist() == [[2], [2]]
+
+
+def test_a_union_of_two_dtypes_has_the_wider_one():
+    x = hand.tensor(2, dtype=torch.float32)
+    y = SparseTensor(x.F.double() / 3, x.C + 1, coordinate_manager=x.coordinate_manager)
+    wide = SparseTensor(
+        x.F.double(),
+        coordinate_map_key=x.coordinate_map_key,
+        coordinate_manager=x.coordinate_manager,
+    )
+    for total in (x + y, y + x):
+        assert total.dtype == torch.float64
+        hand.check(total, hand.as_dict(wide + y))
+
+
 def test_arithmetic_on_a_union_has_gradients():
     x = hand.tensor(2, rows=8, channels=2)
     other = hand.points(2, rows=8, seed=5)
@@ -302,7 +353,7 @@ def test_slicing_gives_each_given_row_the_features_of_its_coordinate():
         ({"coordinates": torch.zeros(7).int()}, ValueError, r"\[N, 1 \+ D\]"),
         ({"coordinates": torch.zeros(7, 6).int()}, ValueError, "1 to 4"),
         ({"coordinates": torch.full((7, 2), torch.nan)}, ValueError, "finite"),
-        ({"coordinates": -ROWS}, ValueError, "batch"),
+        ({"coordinates": -ROWS}, ValueError, "coordinates has the batch index -1 in column 0"),
         ({"coordinate_manager": CoordinateManager(2)}, ValueError, "2 axes"),
         ({"coordinate_manager": 3}, TypeError, "CoordinateManager"),
         ({"tensor_stride": (1, 2)}, ValueError, "tensor_stride"),

@@ -99,6 +99,16 @@ def test_a_tensor_pruned_when_coarse_goes_back_to_what_it_came_from():
     assert up(up(left)).coordinate_map_key == x.coordinate_map_key
 
 
+def test_the_second_of_two_inputs_pruned_when_coarse_goes_back_to_its_own_sites():
+    other = hand.tensor(2)
+    x = SparseTensor(other.F, other.C + 1, coordinate_manager=other.coordinate_manager)
+    down = MinkowskiConvolution(3, 3, 2, 2, dimension=2).double()
+    up = MinkowskiConvolutionTranspose(3, 3, 2, 2, dimension=2).double()
+    coarse = down(x)
+    left = MinkowskiPruning()(coarse, torch.arange(len(coarse)) % 2 == 0)
+    assert up(left).coordinate_map_key == x.coordinate_map_key
+
+
 def test_each_of_two_inputs_goes_back_to_its_own_sites():
     x = hand.tensor(2)
     other = SparseTensor(

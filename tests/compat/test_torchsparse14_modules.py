@@ -275,3 +275,11 @@ def test_a_sparse_map_keeps_coordinates_in_voxels_of_the_input():
     assert z.s == (4, 4, 4) and sorted(map(tuple, z.C.tolist())) == sorted(sums)
     for row, value in zip(z.C.tolist(), z.F, strict=True):
         torch.testing.assert_close(value, sums[tuple(row)])
+
+
+@pytest.mark.parametrize("norm", [spnn.BatchNorm(4), spnn.GroupNorm(2, 4)], ids=repr)
+def test_a_norm_says_what_it_was_built_for(norm):
+    with pytest.raises(TypeError, match=r"the input is a Tensor; wanted a torchsparse\.SparseTen"):
+        norm(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="feats has 3 channels; this layer was built for 4"):
+        norm(SparseTensor(torch.zeros(5, 3), torch.arange(20).view(5, 4).int() % 3))

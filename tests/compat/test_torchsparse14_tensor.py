@@ -262,3 +262,61 @@ def test_points_move_with_their_caches():
     z = points()
     assert z.detach() is z and not z.F.requires_grad
     assert torch.equal(pickle.loads(pickle.dumps(z)).F, z.F)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Conv3d(3, 4, 3), Conv3d(3, 4, 1), ReLU(), lambda x: fapply(x, abs), lambda x: cat([x])],
+    ids=["conv", "pointwise", "relu", "fapply", "cat"],
+)
+@pytest.mark.parametrize("given", [torch.randn(4, 3), None], ids=["features", "None"])
+def test_what_is_no_sparse_tensor_is_refused_by_name(layer, given):
+    with pytest.raises(TypeError, match=f"input is a {type(given).__name__}; wanted a torchsparse"):
+        layer(given)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_features_that_are_no_rows_of_coords_are_refused(size):
+    x = tensor()
+    x.F = x.F[1:]
+    with pytest.raises(ValueError, match=r"feats has .* rows and coords .*; wanted one"):
+        Conv3d(3, 4, size)(x)
+    x.F = x.F.numpy()
+    with pytest.raises(TypeError, match=r"feats is a ndarray; wanted a torch\.Tensor"):
+        Conv3d(3, 4, size)(x)
+
+
+@pytest.mark.parametrize("name", ["kernel_size", "stride", "dilation"])
+def test_sizes_are_told_by_name(name):
+    for wrong, kind in (((3, 3), AssertionError), (0, ValueError), (-1, ValueError)):
+        with pytest.raises(kind, match=f"{name} is"):
+            Conv3d(3, 4, **{name: wrong})
+
+
+def test_a_map_that_led_to_other_rows_is_not_the_way_back():
+    a, b = tensor(seed=1), tensor(seed=2)
+    b.cmaps, b.kmaps = a.cmaps, a.kmaps
+    down, up = Conv3d(3, 3, 2, 2), Conv3d(3, 3, 2, 2, transposed=True)
+    first, second = down(a), down(b)
+    assert not torch.equal(first.C, second.C)
+    assert up(first).C is a.C
+    alone = down(SparseTensor(a.F, a.C))
+    torch.testing.assert_close(up(first).F, up(alone).F)
+
+
+def test_a_result_that_is_written_into_leaves_the_layer_as_it_was():
+    x, down, keep = tensor(), Conv3d(3, 3, 2, 2), Conv3d(3, 3, 3)
+    y = down(x)
+    coords = y.C.clone()
+    y.C[:, 0] += 2 * torch.arange(len(y.C), dtype=torch.int32)
+    assert torch.equal(down(x).C, coords)
+    alone = keep(SparseTensor(y.F, y.C.clone(), 2))
+    torch.testing.assert_close(keep(y).F, alone.F)
+
+
+def test_layers_of_one_kernel_and_several_strides_lead_from_one_tensor():
+    x, layers = tensor(), [Conv3d(3, 3, 3, stride) for stride in (2, 3, 4)]
+    for layer in layers:
+        y, alone = layer(x), layer(SparseTensor(x.F, x.C.clone()))
+        assert torch.equal(y.C, alone.C)
+        torch.testing.assert_close(y.F, alone.F)

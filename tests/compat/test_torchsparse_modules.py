@@ -206,3 +206,29 @@ def test_every_name_of_torchsparse_is_there():
     top = "SparseTensor PointTensor cat generative_add tune backends __version__ tensor nn utils"
     for module, names in ((spnn, layers), (F, functions), (torchsparse, top)):
         assert [name for name in names.split() if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_network_goes_on_where_a_stride_has_stepped_over_every_site(bounded):
+    x = tensor(torch.tensor([[0, 1, 1, 1]]).int(), 3, (3, 7, 8, 9) if bounded else None)
+    x = spnn.Conv3d(3, 3, 1, 3).double()(x)
+    assert x.F.shape == (0, 3)
+    for size, stride, padding in ((3, 1, 0), (4, 2, 0), (1, 2, 1)):
+        x = spnn.Conv3d(3, 3, size, stride, padding).double()(x)
+        assert x.F.shape == (0, 3)
+    assert spnn.Conv3d(3, 3, 1, 2, 1, transposed=True).double()(x).s == (6, 6, 6)
+
+
+def test_the_range_of_nothing_does_not_fall_below_nothing():
+    x = tensor(rows(0), spatial_range=(3, 1, 5, 1))
+    assert spnn.Conv3d(3, 3, 5, 2).double()(x).spatial_range == (3, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "norm", [spnn.BatchNorm(4), spnn.GroupNorm(2, 4), spnn.InstanceNorm(4)], ids=repr
+)
+def test_a_norm_says_what_it_was_built_for(norm):
+    with pytest.raises(TypeError, match=r"the input is a Tensor; wanted a torchsparse\.SparseTen"):
+        norm(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="3 channels|4"):
+        norm(torchsparse.SparseTensor(torch.zeros(5, 3), torch.arange(20).view(5, 4).int()))

@@ -67,7 +67,7 @@ def test_a_subclass_may_hold_points_until_a_layer_needs_sites():
         spnn.Conv3d(3, 4, 3)(z)
     with pytest.raises(ValueError, match=r"coords has shape \(60, 3\).*batch index"):
         spnn.Conv3d(3, 4, 3)(SparseTensor(torch.randn(60, 3), rows()[:, 1:]))
-    with pytest.raises(ValueError, match="features has 59 rows and indices 60"):
+    with pytest.raises(ValueError, match="feats has 59 rows and coords 60"):
         spnn.Conv3d(3, 4, 3)(SparseTensor(torch.randn(59, 3), rows()))
 
 
@@ -303,3 +303,81 @@ def test_what_programs_put_behind_a_range_is_left_out_and_too_short_a_one_refuse
     assert F.conv3d(x, weight, 3, None, 2, 1).spatial_range == (3, 4, 4, 5)
     with pytest.raises(ValueError, match=r"spatial_range is \(7, 8, 9\); wanted \(B, X, Y, Z\)"):
         F.conv3d(tensor(rows(), spatial_range=(7, 8, 9)), weight, 3)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [spnn.Conv3d(3, 4, 3), spnn.Conv3d(3, 4, 1), spnn.ReLU(), F.silu, lambda x: fapply(x, abs)],
+    ids=["conv", "pointwise", "relu", "silu", "fapply"],
+)
+@pytest.mark.parametrize("given", [torch.randn(4, 3), None], ids=["features", "None"])
+def test_what_is_no_sparse_tensor_is_refused_by_name(layer, given):
+    with pytest.raises(TypeError, match=f"input is a {type(given).__name__}; wanted a torchsparse"):
+        layer(given)
+
+
+def test_tensors_are_put_together_with_tensors_alone():
+    for several in ([torch.randn(4, 3)], [tensor(rows()), torch.randn(4, 3)]):
+        with pytest.raises(TypeError, match="input is a Tensor"):
+            torchsparse.cat(several)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("feats", "error", "message"),
+    [
+        (torch.randn(59, 3), ValueError, "feats has 59 rows and coords 60; wanted one row a voxel"),
+        (torch.randn(60), ValueError, r"feats has shape \(60,\); wanted \[N, C\]"),
+        (torch.randn(60, 3).numpy(), TypeError, "feats is a ndarray; wanted a torch.Tensor"),
+    ],
+    ids=["fewer", "flat", "numpy"],
+)
+def test_features_that_are_no_rows_of_coords_are_refused(size, feats, error, message):
+    with pytest.raises(error, match=message):
+        spnn.Conv3d(3, 4, size, size if size == 2 else 1)(SparseTensor(feats, rows()))
+    x = spnn.Conv3d(3, 3, 2, 2)(tensor(rows(), dtype=torch.float32))
+    x.F = x.F[1:]
+    with pytest.raises(ValueError, match=r"feats has .* rows and coords"):
+        spnn.Conv3d(3, 4, size)(x)
+
+
+def test_sizes_are_told_by_name():
+    for given in (6, 6.0):
+        with pytest.raises(TypeError, match=f"spatial_range is {given}; wanted \\(B, X, Y, Z\\)"):
+            SparseTensor(torch.randn(60, 3), rows(), 1, given)
+    with pytest.raises(AssertionError, match=r"stride is \(2, 2\); wanted one int"):
+        SparseTensor(torch.randn(60, 3), rows(), (2, 2))
+    for name in ("kernel_size", "stride", "padding", "dilation"):
+        for wrong, kind in (((3, 3), AssertionError), (-1, ValueError), ((1.5, 1, 1), ValueError)):
+            with pytest.raises(kind, match=f"{name} is"):
+                spnn.Conv3d(3, 4, **{name: wrong})
+
+
+def test_whole_numbers_of_any_kind_make_a_range_and_no_others():
+    coords = rows()
+    for given in ((3.0, 7.0, 7, 7), (coords[:, 0].max() + 1, 7, 7, 7)):
+        x = SparseTensor(torch.randn(60, 3), coords, 1, given)
+        y = spnn.Conv3d(3, 4, 3, 2, 1)(spnn.Conv3d(3, 3, 3)(x))
+        assert y.spatial_range == (3, 4, 4, 4) and all(type(n) is int for n in y.spatial_range)
+    with pytest.raises(TypeError, match=r"spatial_range is 7\.5; wanted a whole number"):
+        spnn.Conv3d(3, 4, 3)(SparseTensor(torch.randn(60, 3), coords, 1, (3, 7.5, 7, 7)))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_what_else_a_convolution_can_not_read_is_told_by_name(size):
+    x, weight = tensor(rows(), dtype=torch.float32), weight_of(size, dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"bias has shape \(5,\); wanted \[2\]"):
+        F.conv3d(x, weight, size, torch.randn(5))
+    with pytest.raises(TypeError, match="coords is a NoneType"):
+        spnn.Conv3d(3, 4, 3)(SparseTensor(torch.randn(60, 3), None))
+
+
+def test_a_layer_written_for_1_4_says_that_padding_came_between():
+    with pytest.raises(TypeError, match=r"dilation is False.*1\.4 has no padding.*api="):
+        spnn.Conv3d(3, 4, 3, 2, 1, False, False)
+
+
+def test_rows_whose_batch_comes_last_are_told_where_it_belongs():
+    x = tensor(rows()[:, [1, 2, 3, 0]], spatial_range=(3, 7, 7, 7), dtype=torch.float32)
+    with pytest.raises(ValueError, match="rows begin with the batch, which came last before"):
+        spnn.Conv3d(3, 4, 3)(x)

@@ -131,6 +131,13 @@ def test_collating_goes_by_name_and_by_what_is_there():
     assert sparse_collate_fn([1, 2]) == [1, 2]
 
 
+def test_samples_without_a_common_name_make_no_batch():
+    with pytest.raises(ValueError, match="inputs is empty"):
+        sparse_collate_fn([])
+    with pytest.raises(ValueError, match=r"sample 1 has no \['a'\]"):
+        sparse_collate_fn([{"a": 1, "b": 2}, {"b": 2}])
+
+
 def test_a_loader_collates_in_its_workers():
     scans = [{"lidar": sample(n, n, numpy=True), "name": str(n)} for n in range(1, 5)]
     loader = torch.utils.data.DataLoader(

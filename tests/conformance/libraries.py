@@ -1,4 +1,4 @@
-"""What stands behind the names `spconv`, `torchsparse` and `mmcv.ops` in this process."""
+"""What stands behind `spconv`, `torchsparse`, `MinkowskiEngine` and `mmcv.ops` in this process."""
 
 import os
 
@@ -18,4 +18,5 @@ def prepare(library: str) -> None:
 
         install("spconv")
         install("torchsparse", api=TORCHSPARSE)
+        install("MinkowskiEngine")
         import gossamer.compat.mmdet3d  # noqa: F401

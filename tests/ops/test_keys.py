@@ -121,6 +121,14 @@ def test_find_gives_the_row_or_minus_one(backend, name):
     assert rows.tolist() == [expected, expected[::-1]]
 
 
+@given(st.sets(st.integers(0, 30)), st.lists(st.integers(-2, 33), max_size=60))
+def test_find_does_not_depend_on_what_was_wanted_before(backend, known, wanted):
+    # Near numbers in every order: the same again, the next one, one that is missing, back.
+    keys = sorted(known)
+    rows = find(torch.tensor(keys, dtype=torch.int64), torch.tensor(wanted, dtype=torch.int64))
+    assert rows.tolist() == [keys.index(key) if key in known else -1 for key in wanted]
+
+
 relations = st.tuples(st.integers(1, 3), st.lists(st.integers(-2, 2), min_size=4, max_size=12))
 
 

@@ -49,7 +49,7 @@ def points_of(name: str, value: Tensor, ndim: int) -> Tensor:
 
     Raises:
         TypeError: it is no tensor of numbers.
-        ValueError: wrong shape, not finite, or a negative batch index.
+        ValueError: wrong shape, or not finite.
         KeyRangeError: further out than 32 bits.
     """
     if checks.tensor(name, value).ndim != 2 or value.shape[1] != 1 + ndim:
@@ -99,9 +99,7 @@ def around(sites: CoordinateMap, points: Tensor) -> tuple[Tensor, Tensor]:
     wide = low.new_tensor(stride)
     inner = (points[:, 1:].double() - low[:, 1:]) / wide  # [P, D] in [0, 1)
     steps = low.new_tensor(list(product((0, 1), repeat=len(stride))))  # [J, D]
-    corner = low[:, None, 1:] + steps * wide
-    batch = low[:, None, :1].expand(-1, len(steps), 1)
-    rows = sites.find(torch.cat([batch, corner], 2).flatten(0, 1)).view(len(points), len(steps))
+    rows = sites.corners(low, steps)
     weights = torch.where(steps == 1, inner.unsqueeze(1), 1 - inner.unsqueeze(1)).prod(2)
     return rows, torch.where(rows >= 0, weights, 0)
 

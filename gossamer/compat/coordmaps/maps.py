@@ -15,6 +15,7 @@ from gossamer.compat.rows.sites import Rows, Sites
 from gossamer.coords import Axes, Box, Coords
 from gossamer.coords.box import INT32
 from gossamer.errors import KeyRangeError
+from gossamer.interpolation import rows_at
 from gossamer.ops.keys import find, pack
 from gossamer.ops.rows import inverse
 
@@ -88,7 +89,7 @@ class CoordinateMap:
 
     def find(self, wanted: Tensor) -> Tensor:
         """[Q] int64: the row at each of `wanted` [Q, 1+D] int64, (batch, axes), or -1."""
-        coords, rows = self.sites.coords, self.rows
+        coords = self.sites.coords
         unit = wanted.new_tensor(self.unit)
         low, high = (wanted.new_tensor(corner) for corner in coords.box.lists)
         batch, place = wanted[:, 0], wanted[:, 1:]
@@ -97,10 +98,32 @@ class CoordinateMap:
         there &= (batch >= 0) & (batch < coords.batch_size)
         inside = torch.where(there.unsqueeze(1), torch.cat([batch.unsqueeze(1), cell], 1), 0)
         keys = torch.where(there, pack(inside.int(), *coords.box.lists), -1)
-        site = find(coords.keys(), keys)  # no site has key -1
-        if rows.order is None or not len(self):
+        return self._row_of(find(coords.keys(), keys))  # no site has key -1
+
+    def corners(self, low: Tensor, steps: Tensor) -> Tensor:
+        """[P, J] int64: the row at each of `low` plus each step of a tensor stride, or -1.
+
+        Args:
+            low: [P, 1+D] int64, (batch, axes), multiples of the tensor stride, which is not 0.
+            steps: [J, D] int64, each 0 or 1.
+        """
+        wide = low.new_tensor(self.stride)
+        batch, place = low[:, 0], low[:, 1:]
+        if self.unit != self.stride:
+            corner = (place.unsqueeze(1) + steps * wide).flatten(0, 1)
+            samples = batch.repeat_interleave(len(steps)).unsqueeze(1)
+            return self.find(torch.cat([samples, corner], 1)).view(len(low), len(steps))
+        coords = self.sites.coords
+        there = (batch >= 0) & (batch < coords.batch_size)
+        cell = place.div(wide, rounding_mode="floor")
+        site = rows_at(coords, torch.where(there, batch, 0), cell, steps)
+        return self._row_of(torch.where(there.unsqueeze(1), site, -1))
+
+    def _row_of(self, site: Tensor) -> Tensor:
+        order = self.rows.order
+        if order is None or not len(self):
             return site
-        return torch.where(site >= 0, rows.order[site.clamp(min=0)], -1)
+        return torch.where(site >= 0, order[site.clamp(min=0)], -1)
 
     def same_sites(self, other: "CoordinateMap") -> bool:
         """Whether both hold the same coordinates at one tensor stride, in whatever order."""
@@ -140,7 +163,15 @@ def given(coordinates: Tensor, stride: Axes) -> tuple[CoordinateMap, Tensor, Ten
     counted = coordinates
     if set(unit) != {1}:
         counted = coordinates.div(coordinates.new_tensor([1, *unit]), rounding_mode="floor")
-    coords, site, order = Coords.under(counted)
+    try:
+        coords, site, order = Coords.under(counted)
+    except KeyRangeError:
+        raise
+    except ValueError as error:
+        raise ValueError(
+            f"coordinates has the batch index {int(coordinates[:, 0].min())} in column 0; wanted 0 "
+            "or more there; utils.batched_coordinates puts the batch before the axes"
+        ) from error
     if coords.rows.data_ptr() == coordinates.data_ptr():
         # The caller may write into what is his.
         coords = replace(coords, rows=coords.rows.clone())

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from gossamer.ops.conv import ACCUMULATOR
 from gossamer.ops.points import interpolate, spread
 from gossamer.rulebook import Rulebook, to_be_kept
 
@@ -28,9 +27,7 @@ def merged(features: Tensor, row: Tensor, rows: int, how: str) -> Tensor:
         there = (row >= 0).nonzero().squeeze(1)
         target, order = row[there].sort(stable=True)
         rulebook = Rulebook.sending(there[order], target, rows, len(row))
-    # A sum of half numbers that is divided later may pass their range.
-    wide = ACCUMULATOR.get(features.dtype, features.dtype) if how == "mean" else features.dtype
-    return rulebook.reduce(features.to(wide), how).to(features.dtype)
+    return rulebook.reduce(features, how)
 
 
 def taken(features: Tensor, row: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from gossamer.compat.minkowski.MinkowskiCommon import MinkowskiModuleBase
 from gossamer.compat.minkowski.MinkowskiSparseTensor import SparseTensor
 from gossamer.compat.minkowski.rowwise import located
 from gossamer.compat.rows.samples import spread
+from gossamer.coords import Coords
 
 ADDITION = BroadcastMode.ELEMENTWISE_ADDITON
 MULTIPLICATION = BroadcastMode.ELEMENTWISE_MULTIPLICATION
@@ -47,12 +48,12 @@ class MinkowskiBroadcastFunction:
             coords_manager: a `CoordinateManager`.
 
         Raises:
-            ValueError: numbers of channels differ, or a sample has no row of its own.
+            ValueError: numbers of channels differ, or a sample has no row of its own, or several.
         """
         _check_mode(operation_type)
         found = coords_manager._atlas.at(in_coords_key.name)
         batch = coords_manager.get_coordinates(glob_coords_key)[:, 0]
-        at_sites = spread(input_features_global, batch, found.sites.coords)
+        at_sites = _spread(input_features_global, batch, found.sites.coords)
         return _broadcast(input_features, found.rows.back(at_sites), operation_type)
 
 
@@ -79,7 +80,7 @@ class MinkowskiBroadcastBase(MinkowskiModuleBase):
 
         Raises:
             AssertionError: one of them is no SparseTensor.
-            ValueError: numbers of channels differ, or a sample of `input` has no row.
+            ValueError: numbers of channels differ, or a sample of `input` has no row, or several.
         """
         _check_sparse(input, input_glob)
         at_sites, rows = _to_sites(input, input_glob), input._map.rows
@@ -130,7 +131,18 @@ class MinkowskiBroadcastConcatenation(MinkowskiBroadcast):
 
 
 def _to_sites(input: SparseTensor, input_glob: SparseTensor) -> Tensor:
-    return spread(input_glob.F, input_glob.C[:, 0], input._map.sites.coords)
+    return _spread(input_glob.F, input_glob.C[:, 0], input._map.sites.coords)
+
+
+def _spread(vectors: Tensor, batch: Tensor, sites: Coords) -> Tensor:
+    samples, counts = batch.unique(return_counts=True)
+    if len(samples) != len(batch):
+        several = samples[counts > 1].tolist()
+        raise ValueError(
+            f"input_glob has several rows for the samples {several}; wanted one a sample, as "
+            "MinkowskiGlobalPooling makes them"
+        )
+    return spread(vectors, batch, sites)
 
 
 def _check_sparse(input: Any, input_glob: Any) -> None:

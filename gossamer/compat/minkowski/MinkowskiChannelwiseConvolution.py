@@ -16,7 +16,7 @@ from gossamer.compat.minkowski.MinkowskiConvolution import (
     stride_after,
     where_to,
 )
-from gossamer.compat.minkowski.MinkowskiKernelGenerator import KernelGenerator
+from gossamer.compat.minkowski.MinkowskiKernelGenerator import KernelGenerator, generator_for
 from gossamer.compat.minkowski.MinkowskiSparseTensor import (
     SparseTensor,
     _get_coordinate_map_key,
@@ -50,13 +50,8 @@ class MinkowskiChannelwiseConvolution(MinkowskiModuleBase):
         dimension: int = -1,
     ):
         super().__init__()
-        assert dimension is not None and dimension > 0, (
-            f"dimension is {dimension}; wanted the number of spatial axes, for instance dimension=3"
-        )
-        if kernel_generator is None:
-            kernel_generator = KernelGenerator(
-                kernel_size=kernel_size, stride=stride, dilation=dilation, dimension=dimension
-            )
+        sizes = kernel_size, stride, dilation
+        kernel_generator = generator_for(kernel_generator, *sizes, dimension)
         self.kernel_generator, self.dimension = kernel_generator, dimension
         self.in_channels = self.out_channels = in_channels
         self.kernel_shape = (kernel_generator.kernel_volume, in_channels)

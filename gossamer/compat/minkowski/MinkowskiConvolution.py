@@ -14,7 +14,7 @@ from gossamer.compat.layers.graphs import outside_graphs
 from gossamer.compat.layers.passing import through
 from gossamer.compat.minkowski.MinkowskiCommon import MinkowskiModuleBase, StrideType
 from gossamer.compat.minkowski.MinkowskiCoordinateManager import CoordinateManager
-from gossamer.compat.minkowski.MinkowskiKernelGenerator import KernelGenerator
+from gossamer.compat.minkowski.MinkowskiKernelGenerator import KernelGenerator, generator_for
 from gossamer.compat.minkowski.MinkowskiSparseTensor import (
     SparseTensor,
     _get_coordinate_map_key,
@@ -152,13 +152,8 @@ class MinkowskiConvolutionBase(MinkowskiModuleBase):
         dimension: int = -1,
     ):
         super().__init__()
-        assert dimension is not None and dimension > 0, (
-            f"dimension is {dimension}; wanted the number of spatial axes, for instance dimension=3"
-        )
-        if kernel_generator is None:
-            kernel_generator = KernelGenerator(
-                kernel_size=kernel_size, stride=stride, dilation=dilation, dimension=dimension
-            )
+        sizes = kernel_size, stride, dilation
+        kernel_generator = generator_for(kernel_generator, *sizes, dimension)
         # A copy, because one generator may serve layers that differ in this.
         kernel_generator = copy.copy(kernel_generator)
         kernel_generator.expand_coordinates = expand_coordinates

@@ -122,6 +122,32 @@ class KernelGenerator:
         )
 
 
+def generator_for(
+    given: KernelGenerator | None,
+    kernel_size: StrideType,
+    stride: StrideType,
+    dilation: StrideType,
+    dimension: int | None,
+) -> KernelGenerator:
+    """A layer's kernel: the one that it was given, or one of these sizes.
+
+    Raises:
+        AssertionError: no dimension.
+        ValueError: the kernel is for another number of axes, or there is none of such sizes.
+    """
+    assert dimension is not None and dimension > 0, (
+        f"dimension is {dimension}; wanted the number of spatial axes, for instance dimension=3"
+    )
+    if given is None:
+        return KernelGenerator(kernel_size, stride, dilation, dimension=dimension)
+    if given.dimension != dimension:
+        raise ValueError(
+            f"kernel_generator is for dimension={given.dimension} and the layer for "
+            f"dimension={dimension}; wanted the same in both"
+        )
+    return given
+
+
 class KernelRegion(
     namedtuple(
         "KernelRegion",

@@ -15,7 +15,7 @@ from gossamer.compat.minkowski.MinkowskiConvolution import (
     where_to,
 )
 from gossamer.compat.minkowski.MinkowskiCoordinateManager import CoordinateManager
-from gossamer.compat.minkowski.MinkowskiKernelGenerator import KernelGenerator
+from gossamer.compat.minkowski.MinkowskiKernelGenerator import KernelGenerator, generator_for
 from gossamer.compat.minkowski.MinkowskiSparseTensor import (
     SparseTensor,
     _get_coordinate_map_key,
@@ -99,13 +99,8 @@ class MinkowskiPoolingBase(MinkowskiModuleBase):
         dimension: int = -1,
     ):
         super().__init__()
-        assert dimension is not None and dimension > 0, (
-            f"dimension is {dimension}; wanted the number of spatial axes, for instance dimension=3"
-        )
-        if kernel_generator is None:
-            kernel_generator = KernelGenerator(
-                kernel_size=kernel_size, stride=stride, dilation=dilation, dimension=dimension
-            )
+        sizes = kernel_size, stride, dilation
+        kernel_generator = generator_for(kernel_generator, *sizes, dimension)
         self.is_transpose, self.kernel_generator = is_transpose, kernel_generator
         self.pooling_mode, self.dimension = pooling_mode, dimension
         kind = (MinkowskiLocalPoolingFunction, MinkowskiLocalPoolingTransposeFunction)[is_transpose]

@@ -144,6 +144,11 @@ class SparseTensor(Tensor):
     def _on_union(self, other: Tensor, function: Callable[[Dense, Dense], Dense]):
         """Rows only here stay as they are; rows only there are `function` of 0 and theirs."""
         assert self._manager is other._manager, COORDINATE_MANAGER_DIFFERENT_ERROR
+        if self.shape[1] < other.shape[1]:
+            raise ValueError(
+                f"the operands have {self.shape[1]} and {other.shape[1]} channels on different "
+                "sites; wanted as many in both, or one in the second"
+            )
         names = [x.coordinate_map_key.name for x in (self, other)]
         name, (here, there) = self._manager._atlas.unite(names)
         rows = len(self._manager._atlas.at(name))

@@ -305,6 +305,7 @@ class Tensor:
                 f"the operands are a {type(self).__name__} and a {type(other).__name__}; wanted "
                 "two of a kind; field.sparse() makes a SparseTensor"
             )
+            _check_fits(self.shape[1:], other.shape[1:])
             if (both := self._beside(other)) is None:
                 return self._on_union(other, binary_fn)
             return self._with(Values(binary_fn(both[0], both[1]), both[2]))
@@ -313,6 +314,8 @@ class Tensor:
                 f"the other operand is a {type(other).__name__}; wanted a {type(self).__name__}, a "
                 "tensor or a number"
             )
+        if isinstance(other, Dense):
+            _check_fits(self.shape, other.shape)
         if isinstance(other, Dense) and other.ndim > 1 and len(other) != 1:
             return self._with(Values(binary_fn(self.F, other)))
         held = self._values
@@ -380,3 +383,16 @@ class Tensor:
 
 def _different(one: Tensor, other: Tensor) -> str:
     return f"{one.coordinate_key} and {other.coordinate_key}: {COORDINATE_KEY_DIFFERENT_ERROR}"
+
+
+def _check_fits(mine: torch.Size, its: torch.Size) -> None:
+    """Refuse an operand of which not every row has its part."""
+    try:
+        both = torch.broadcast_shapes(mine, its)
+    except RuntimeError:
+        both = ()
+    if len(both) != len(mine) or both[:-1] != mine[:-1]:
+        raise ValueError(
+            f"the operands have shapes {tuple(mine)} and {tuple(its)}; wanted the same, or 1 for "
+            "what all rows or channels share"
+        )

@@ -5,10 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
+from gossamer.checks import whole
 from gossamer.compat.rows.values import Values
 from gossamer.compat.torchsparse.utils.tensor_cache import TensorCache, cache_of_a_new_tensor
 from gossamer.compat.torchsparse.utils.to_dense import to_dense
 from gossamer.compat.torchsparse.utils.utils import make_ntuple
+from gossamer.compat.voxelnets.given import check_kind, check_rows
 from gossamer.compat.voxelnets.places import Place, place_of, rows_alike
 from gossamer.compat.voxelnets.values import summed
 
@@ -61,10 +63,10 @@ class SparseTensor:
         self._values = Values(feats)
         self._said: Tensor | None = coords
         self._placed: Place | None = None
-        self.stride = make_ntuple(stride, ndim=3)
+        self.stride = make_ntuple(stride, 3, "stride")
         self.spatial_range: tuple[int, ...] | None = None
         if spatial_range is not None:
-            self.spatial_range = make_ntuple(spatial_range, ndim=len(spatial_range))
+            self.spatial_range = _range_of(spatial_range)
         self._caches = cache_of_a_new_tensor()
 
     @property
@@ -81,10 +83,9 @@ class SparseTensor:
     @property
     def coords(self) -> Tensor:
         """[N, 4], (batch, x, y, z)."""
-        if self._said is None:
-            assert self._placed is not None
+        if self._said is None and self._placed is not None:
             return self._placed.indices
-        return self._said
+        return self._said  # type: ignore[return-value]  # None if a program gave that
 
     @coords.setter
     def coords(self, coords: Tensor) -> None:
@@ -99,7 +100,7 @@ class SparseTensor:
 
     @s.setter
     def s(self, stride: int | Sequence[int]) -> None:
-        self.stride = make_ntuple(stride, ndim=3)
+        self.stride = make_ntuple(stride, 3, "stride")
 
     def cpu(self):
         """This tensor, moved in place."""
@@ -174,16 +175,26 @@ class SparseTensor:
         new.stride, new.spatial_range = stride, spatial_range
         return new
 
+    def _check_rows(self) -> None:
+        """Refuse features that are not [N, C] on the rows of coords.
+
+        Raises:
+            TypeError: they are no tensor.
+            ValueError: they have other axes, or another number of rows.
+        """
+        check_rows(self._values, self._placed if self._said is None else self._said)
+
     def _range(self) -> tuple[int, ...] | None:
         """(B, X, Y, Z), without what programs put behind.
 
         Raises:
+            TypeError: they are no whole numbers.
             ValueError: there are fewer numbers.
         """
         given = self.spatial_range
         if given is not None and len(given) < 4:
             raise ValueError(f"spatial_range is {given}; wanted (B, X, Y, Z), the batch size first")
-        return None if given is None else given[:4]
+        return None if given is None else tuple(whole("spatial_range", n) for n in given[:4])
 
     def _place(self) -> Place:
         """Where the rows lie now, whatever was written into `coords` since it was last asked.
@@ -213,6 +224,12 @@ class SparseTensor:
         vars(self).update(own)
 
 
+def _range_of(given: Sequence[int]) -> tuple[int, ...]:
+    if not hasattr(given, "__len__"):
+        raise TypeError(f"spatial_range is {given!r}; wanted (B, X, Y, Z), the batch size first")
+    return make_ntuple(given, len(given), "spatial_range")
+
+
 def check_same_rows(tensors: Sequence[SparseTensor], what: str) -> None:
     """Refuse tensors on different sites.
 
@@ -221,10 +238,12 @@ def check_same_rows(tensors: Sequence[SparseTensor], what: str) -> None:
         what: they are.
 
     Raises:
+        TypeError: one of them is something else.
         ValueError: two of them have not the same coords, row by row.
     """
     first = tensors[0]
-    for number, other in enumerate(tensors[1:], 1):
+    for number, other in enumerate(tensors):
+        check_kind(other, SparseTensor)
         if _on_one_place(first, other) or rows_alike(first.coords, other.coords):
             continue
         raise ValueError(
@@ -239,10 +258,8 @@ def check_same_rows(tensors: Sequence[SparseTensor], what: str) -> None:
 
 def _on_one_place(one: SparseTensor, other: SparseTensor) -> bool:
     """Whether both are known to have the same rows, without a look at them."""
-    placed = one._placed
-    if placed is None or placed is not other._placed:
-        return False
-    return one._said is other._said and placed.says(one._said)
+    placed = one._placed is not None and one._placed is other._placed
+    return placed and one._said is other._said
 
 
 class PointTensor:

@@ -29,7 +29,7 @@ class Kernel:
             ValueError: one is below 1.
         """
         given = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
-        return cls(*(per_axis(name, make_ntuple(v, 3), 3, 1) for name, v in given.items()))
+        return cls(*(per_axis(name, make_ntuple(v, 3, name), 3, 1) for name, v in given.items()))
 
     @property
     def strided(self) -> bool:

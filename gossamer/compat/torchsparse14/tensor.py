@@ -10,6 +10,7 @@ from gossamer.compat.rows.values import Values
 from gossamer.compat.torchsparse14.maps import KernelMap
 from gossamer.compat.torchsparse14.places import Place
 from gossamer.compat.torchsparse14.utils.utils import make_ntuple
+from gossamer.compat.voxelnets.given import check_kind
 
 __all__ = ["PointTensor", "SparseTensor"]
 
@@ -36,7 +37,7 @@ class SparseTensor:
         self._values = Values(feats)
         self._place: Place | None = None
         self.coords = coords
-        self.stride = make_ntuple(stride, ndim=3)
+        self.stride = make_ntuple(stride, 3, "stride")
         self.cmaps: dict[tuple[int, ...], Tensor] = {}
         self.kmaps: dict[tuple[Any, ...], Any] = {}
 
@@ -74,7 +75,7 @@ class SparseTensor:
 
     @s.setter
     def s(self, stride: int | Sequence[int]) -> None:
-        self.stride = make_ntuple(stride, ndim=3)
+        self.stride = make_ntuple(stride, 3, "stride")
 
     def cpu(self) -> "SparseTensor":
         """This tensor, with everything it holds moved to the CPU."""
@@ -173,10 +174,13 @@ def joined(tensors: Sequence[SparseTensor], function: Callable[..., Tensor]) -> 
     """What a function of rows makes of several tensors on the same rows, with the first's maps.
 
     Raises:
+        TypeError: one of them is something else.
         ValueError: there is none, or their coords differ.
     """
     if not tensors:
         raise ValueError("inputs is empty; wanted one tensor or more")
+    for x in tensors:
+        check_kind(x, SparseTensor)
     first, *others = tensors
     for other in others:
         _check_alike(first, other)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from gossamer.checks import one_of
+from gossamer.checks import one_of, per_axis
 from gossamer.compat.layers import taps
 from gossamer.compat.layers.taps import Tap
 from gossamer.geometry import DOWNSAMPLES, Geometry
@@ -41,7 +41,8 @@ class Kernel:
         downsample_mode: "spconv" or "minkowski"; counts only where kmap_mode is "hashmap".
 
     Raises:
-        ValueError: a size, stride or dilation below 1, a padding below 0, or an unknown mode.
+        ValueError: a size, stride or dilation below 1, a padding below 0, no whole numbers, or an
+            unknown mode.
     """
 
     size: Axes
@@ -52,10 +53,9 @@ class Kernel:
     downsample_mode: str = "spconv"
 
     def __post_init__(self):
-        for name in ("size", "stride", "dilation", "padding"):
-            least, values = int(name != "padding"), getattr(self, name)
-            if any(v < least for v in values):
-                raise ValueError(f"{name} is {values}; every axis must be at least {least}")
+        per_axis("kernel_size", self.size, len(self.size), 1)
+        for name in ("stride", "dilation", "padding"):
+            per_axis(name, getattr(self, name), len(self.size), int(name != "padding"))
         one_of("kmap_mode", self.kmap_mode, KMAP_MODES)
         one_of("downsample_mode", self.downsample_mode, DOWNSAMPLES)
 

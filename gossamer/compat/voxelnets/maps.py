@@ -213,7 +213,7 @@ def _bounds(
     """
     coords = place.sites.coords
     if not len(place):
-        return coords, None, None
+        return _in_grid(coords, None), None, None
     given = None if spatial_range is None else spatial_range[1:]
     # Where a box from 0 on holds all sites, nobody needs to look at them.
     inside = given is not None and not negative and min(coords.box.lower) >= 0

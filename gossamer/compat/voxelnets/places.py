@@ -70,7 +70,8 @@ class Place(Placed):
             raise ValueError(
                 f"coords reach from {low} to {high} in {batches} samples, outside spatial_range "
                 f"{spatial_range}, which is (batch size, *extent); drop those rows, enlarge "
-                "spatial_range, or leave it out; coordinates below 0 need "
+                "spatial_range, or leave it out; rows begin with the batch, which came last before "
+                "TorchSparse 2.1; coordinates below 0 need "
                 "torchsparse.tensor.set_allow_negative_coordinates(True)"
             )
 

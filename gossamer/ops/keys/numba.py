@@ -224,9 +224,17 @@ def _distinct_sites(keys, lower, upper):
 
 @njit(nogil=True, cache=True)
 def _find(keys, wanted, rows, start):
+    row = keys.size  # the first place whose key is at least the last one wanted
     for i in range(start, min(start + PIECE, wanted.size)):
-        row = first_place(keys, 0, keys.size, wanted[i])
-        rows[i] = row if row < keys.size and keys[row] == wanted[i] else -1
+        key = wanted[i]
+        # The next one is often wanted next: sorted keys, or the corners around a point.
+        if i == start or key <= wanted[i - 1]:
+            row = first_place(keys, 0, keys.size, key)
+        elif row < keys.size and keys[row] < key:
+            row += 1
+            if row < keys.size and keys[row] < key:
+                row = first_place(keys, row + 1, keys.size, key)
+        rows[i] = row if row < keys.size and keys[row] == key else -1
 
 
 @njit(nogil=True, cache=True)

@@ -208,13 +208,15 @@ def _distinct(cells: Tensor) -> tuple[Tensor, Tensor]:
     if not cells.numel():
         rows = torch.arange(min(len(cells), 1), device=cells.device)
         return rows, torch.zeros(len(cells), dtype=torch.int64, device=cells.device)
-    keys = _keys(cells.long())
-    kinds, kind, order = unique(keys)
-    starts = torch.searchsorted(kind[order], torch.arange(len(kinds), device=keys.device))
-    first, by_first = order[starts].sort()
-    number = torch.empty_like(by_first)
-    number[by_first] = torch.arange(len(by_first), device=keys.device)
-    return first, number[kind]
+    _, kind, order = unique(_keys(cells.long()))
+    # `order` lists the rows of a kind as they came, so the first one has another kind before it.
+    begins = torch.ones_like(order, dtype=torch.bool)
+    begins[1:] = kind[order].diff() != 0
+    first_of_kind = order[begins]
+    comes_first = torch.zeros_like(begins)
+    comes_first[first_of_kind] = True
+    number = comes_first.cumsum(0) - 1
+    return comes_first.nonzero().squeeze(1), number[first_of_kind][kind]
 
 
 def _keys(cells: Tensor) -> Tensor:

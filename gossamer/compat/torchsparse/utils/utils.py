@@ -11,8 +11,13 @@ from gossamer.checks import is_int
 __all__ = ["make_divisible", "make_ntuple", "make_tensor"]
 
 
-def make_ntuple(x: Any, ndim: int) -> tuple[int, ...]:
+def make_ntuple(x: Any, ndim: int, name: str = "x") -> tuple[int, ...]:
     """`ndim` numbers, from one that stands for all, or a list, tuple or tensor of them.
+
+    Args:
+        x: the number or numbers.
+        ndim: how many are wanted.
+        name: what an error calls `x`.
 
     Raises:
         AssertionError: there are not `ndim` of them.
@@ -24,7 +29,9 @@ def make_ntuple(x: Any, ndim: int) -> tuple[int, ...]:
     elif isinstance(x, list):
         x = tuple(x)
     if not isinstance(x, tuple) or len(x) != ndim:
-        raise AssertionError(f"{x!r}; wanted one int, or a list, tuple or tensor of {ndim}")
+        raise AssertionError(
+            f"{name} is {x!r}; wanted one int, or a list, tuple or tensor of {ndim}"
+        )
     return x
 
 

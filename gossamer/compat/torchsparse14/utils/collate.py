@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from gossamer.compat.torchsparse14.tensor import SparseTensor
+from gossamer.compat.voxelnets.batches import by_name, one_after_another
 
 __all__ = ["sparse_collate", "sparse_collate_fn"]
 
@@ -22,18 +21,8 @@ def sparse_collate(inputs: Sequence[SparseTensor]) -> SparseTensor:
         ValueError: there are none.
         AssertionError: their strides differ.
     """
-    if not inputs:
-        raise ValueError("inputs is empty; wanted at least one SparseTensor")
-    stride, coords, feats = inputs[0].stride, [], []
-    for number, sample in enumerate(inputs):
-        assert sample.stride == stride, (
-            f"sample {number} has stride {sample.stride} and sample 0 {stride}; wanted one"
-        )
-        places = torch.as_tensor(sample.coords)
-        batch = torch.full((len(places), 1), number, device=places.device, dtype=torch.int32)
-        coords.append(torch.cat((places, batch), dim=1))
-        feats.append(torch.as_tensor(sample.feats))
-    return SparseTensor(torch.cat(feats), torch.cat(coords), stride)
+    coords, batch, feats, stride = one_after_another(inputs)
+    return SparseTensor(feats, torch.cat((coords, batch), dim=1), stride)
 
 
 def sparse_collate_fn(inputs: Sequence[Any]) -> Any:
@@ -43,18 +32,8 @@ def sparse_collate_fn(inputs: Sequence[Any]) -> Any:
         inputs: one dict a sample. Arrays and tensors are stacked, sparse tensors collated, dicts
             treated alike, and of everything else the batch has a list. What is no dict comes back
             as it is.
+
+    Raises:
+        ValueError: there is no sample, or one lacks a name of the first.
     """
-    if not isinstance(inputs[0], dict):
-        return inputs
-    return {name: _together([sample[name] for sample in inputs]) for name in inputs[0]}
-
-
-def _together(values: list[Any]) -> Any:
-    first = values[0]
-    if isinstance(first, dict):
-        return sparse_collate_fn(values)
-    if isinstance(first, SparseTensor):
-        return sparse_collate(values)
-    if isinstance(first, (np.ndarray, Tensor)):
-        return torch.stack([torch.as_tensor(value) for value in values])
-    return values
+    return by_name(inputs, SparseTensor, sparse_collate)

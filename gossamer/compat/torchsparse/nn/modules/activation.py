@@ -2,8 +2,8 @@
 
 from torch import nn
 
+from gossamer.compat.torchsparse.nn.utils.apply import alike
 from gossamer.compat.torchsparse.tensor import SparseTensor
-from gossamer.compat.voxelnets.values import rowwise
 
 __all__ = ["LeakyReLU", "ReLU", "SiLU"]
 
@@ -12,18 +12,18 @@ class ReLU(nn.ReLU):
     """torch.nn.ReLU."""
 
     def forward(self, input: SparseTensor) -> SparseTensor:
-        return input._with(rowwise(input._values, super().forward))
+        return alike(input, super().forward)
 
 
 class LeakyReLU(nn.LeakyReLU):
     """torch.nn.LeakyReLU."""
 
     def forward(self, input: SparseTensor) -> SparseTensor:
-        return input._with(rowwise(input._values, super().forward))
+        return alike(input, super().forward)
 
 
 class SiLU(nn.SiLU):
     """torch.nn.SiLU."""
 
     def forward(self, input: SparseTensor) -> SparseTensor:
-        return input._with(rowwise(input._values, super().forward))
+        return alike(input, super().forward)

@@ -10,6 +10,7 @@ from torch import nn
 from gossamer.compat.torchsparse.nn.functional.conv.conv import conv3d
 from gossamer.compat.torchsparse.tensor import SparseTensor
 from gossamer.compat.torchsparse.utils.utils import make_ntuple
+from gossamer.compat.voxelnets.kernel import Kernel
 from gossamer.nn.located import located
 
 __all__ = ["Conv3d"]
@@ -35,7 +36,9 @@ class Conv3d(nn.Module):
         bias: [C_out], or None.
 
     Raises:
-        AssertionError: generative without transposed.
+        AssertionError: generative without transposed, or sizes that are neither one int nor 3.
+        TypeError: a dilation that was meant for a bias.
+        ValueError: a size out of range.
     """
 
     def __init__(
@@ -57,9 +60,18 @@ class Conv3d(nn.Module):
             "transposed=True too"
         )
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride = make_ntuple(kernel_size, 3), make_ntuple(stride, 3)
+        if isinstance(dilation, bool):
+            raise TypeError(
+                f"dilation is {dilation}; wanted one int or 3; TorchSparse 1.4 has no padding "
+                "before it, so name the arguments from padding on, or let the whole program see "
+                '1.4 by install("torchsparse", api="1.4")'
+            )
+        given = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+        given["dilation"] = dilation
+        sizes = [make_ntuple(value, 3, name) for name, value in given.items()]
+        Kernel.of(*sizes)
+        self.kernel_size, self.stride = sizes[:2]
         self.dilation = dilation
-        sizes = self.kernel_size, self.stride, make_ntuple(padding, 3), make_ntuple(dilation, 3)
         self.padding = tuple(
             (k - 1) // 2 * d if k % 2 == 1 and s == 1 else p
             for k, s, p, d in zip(*sizes, strict=True)

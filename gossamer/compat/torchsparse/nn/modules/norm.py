@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from gossamer.compat.rows.samples import by_sample
 from gossamer.compat.rows.samples import normalised as normalised_by_sample
 from gossamer.compat.rows.values import Values
+from gossamer.compat.torchsparse.nn.utils.apply import alike
 from gossamer.compat.torchsparse.tensor import SparseTensor
-from gossamer.compat.voxelnets.values import rowwise
+from gossamer.compat.voxelnets.given import check_kind
 from gossamer.nn.batch_statistics import normalised, takes
 from gossamer.nn.located import located
 from gossamer.rulebook import Rulebook
@@ -24,9 +25,10 @@ class BatchNorm(nn.BatchNorm1d):
 
     @located
     def forward(self, input: SparseTensor) -> SparseTensor:
-        return input._with(rowwise(input._values, self._normalised))
+        return alike(input, self._normalised)
 
     def _normalised(self, feats: Tensor) -> Tensor:
+        _check(feats, self.num_features)
         return normalised(self, feats) if takes(self, feats) else super().forward(feats)
 
 
@@ -35,6 +37,7 @@ class GroupNorm(nn.GroupNorm):
 
     @located
     def forward(self, input: SparseTensor) -> SparseTensor:
+        check_kind(input, SparseTensor)
         feats = input.feats
         _check(feats, self.num_channels)
         y = normalised_by_sample(feats, _samples(input), self.eps, self.num_groups)
@@ -49,6 +52,7 @@ class InstanceNorm(nn.InstanceNorm1d):
 
     @located
     def forward(self, input: SparseTensor) -> SparseTensor:
+        check_kind(input, SparseTensor)
         feats = input.feats
         _check(feats, self.num_features)
         known = self.running_mean, self.running_var

@@ -13,6 +13,7 @@ from gossamer.compat.torchsparse14.kernels import Axes, Kernel
 from gossamer.compat.torchsparse14.maps import KernelMap
 from gossamer.compat.torchsparse14.places import Place
 from gossamer.compat.torchsparse14.tensor import SparseTensor, place_of
+from gossamer.compat.voxelnets.given import check_kind, check_rows
 from gossamer.nn.autocast import in_autocast_dtype
 
 __all__ = ["conv3d"]
@@ -42,9 +43,12 @@ def conv3d(
         A tensor that shares `cmaps` and `kmaps` with the input.
 
     Raises:
-        ValueError: a size is below 1, weight or bias have another shape, the coords are out of
-            range, or the finer rows are unknown.
+        TypeError: input is no SparseTensor, or feats or coords are no tensors.
+        ValueError: a size is below 1, feats and coords have not as many rows, weight or bias have
+            another shape, the coords are out of range, or the finer rows are unknown.
     """
+    check_kind(input, SparseTensor)
+    check_rows(input._values, input.coords)
     kernel = Kernel.of(kernel_size, stride, dilation)
     return outside_graphs(_convolved, input, weight, kernel, bias, transposed)
 

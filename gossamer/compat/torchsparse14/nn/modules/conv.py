@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from gossamer.compat.torchsparse14.kernels import Kernel
 from gossamer.compat.torchsparse14.nn.functional.conv import conv3d
 from gossamer.compat.torchsparse14.tensor import SparseTensor
-from gossamer.compat.torchsparse14.utils.utils import make_ntuple
 from gossamer.nn.located import located
 
 __all__ = ["Conv3d"]
@@ -28,6 +28,10 @@ class Conv3d(nn.Module):
         kernel: [K, C_in, C_out], or [C_in, C_out] for one tap; taps in the order of
             `nn.utils.get_kernel_offsets`.
         bias: [C_out], or None.
+
+    Raises:
+        AssertionError: sizes that are neither one int nor three.
+        ValueError: a size below 1.
     """
 
     def __init__(
@@ -43,8 +47,8 @@ class Conv3d(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = make_ntuple(kernel_size, ndim=3)
-        self.stride = make_ntuple(stride, ndim=3)
+        kernel = Kernel.of(kernel_size, stride, dilation)
+        self.kernel_size, self.stride = kernel.size, kernel.stride
         self.dilation = dilation
         self.transposed = transposed
         self.kernel_volume = math.prod(self.kernel_size)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from gossamer.compat.rows.values import Values
 from gossamer.compat.torchsparse14.tensor import SparseTensor
+from gossamer.compat.voxelnets.given import check_kind
+from gossamer.compat.voxelnets.values import rowwise
 
 __all__ = ["fapply"]
 
@@ -14,10 +16,16 @@ __all__ = ["fapply"]
 def fapply(
     input: SparseTensor, fn: Callable[..., Tensor], *args: Any, **kwargs: Any
 ) -> SparseTensor:
-    """The same rows, with `fn(feats, *args, **kwargs)` for features."""
+    """The same rows, with `fn(feats, *args, **kwargs)` for features.
+
+    Raises:
+        TypeError: input is no SparseTensor.
+    """
+    check_kind(input, SparseTensor)
     return input._with(Values(fn(input.feats, *args, **kwargs)))
 
 
 def alike(input: SparseTensor, fn: Callable[[Tensor], Tensor]) -> SparseTensor:
     """The same, for a function to which the order of rows makes no difference."""
-    return input._with(Values(fn(input._values.at_hand), input._values.rows))
+    check_kind(input, SparseTensor)
+    return input._with(rowwise(input._values, fn))

@@ -15,6 +15,7 @@ from gossamer.compat.torchsparse.nn.functional.conv.conv_config import ordered, 
 from gossamer.compat.torchsparse.tensor import SparseTensor, get_allow_negative_coordinates
 from gossamer.compat.torchsparse.utils.utils import make_ntuple
 from gossamer.compat.voxelnets import routes
+from gossamer.compat.voxelnets.given import check_kind
 from gossamer.compat.voxelnets.kernel import Kernel
 from gossamer.compat.voxelnets.routes import Origin
 from gossamer.compat.voxelnets.values import rowwise
@@ -59,13 +60,15 @@ def conv3d(
         training: without meaning; there are gradients in eval, too.
 
     Raises:
+        TypeError: input is no SparseTensor, feats or coords are no tensors, or dtypes differ.
         ValueError: sizes or channels do not fit, there are no sites to lead back to, coordinates
             are out of range, or nothing would be left.
     """
     settings = resolved(config, training)
-    sizes = (make_ntuple(value, 3) for value in (kernel_size, stride, padding, dilation))
+    given = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
+    sizes = (make_ntuple(value, 3, name) for name, value in given.items())
     kernel = Kernel.of(*sizes, settings.kmap_mode, settings.downsample_mode)
-    _check(input, weight, kernel)
+    _check(input, weight, bias, kernel)
     if kernel.volume == 1 and kernel.keeps_sites:
         return input._with(rowwise(input._values, lambda x: _pointwise(x, weight, bias)))
     with ordered(settings):
@@ -91,17 +94,19 @@ def _convolved(
     return input._led_to(values, kmap.target, stride, kmap.ranges[1])
 
 
-def _check(input: SparseTensor, weight: Tensor, kernel: Kernel) -> None:
+def _check(input: SparseTensor, weight: Tensor, bias: Tensor | None, kernel: Kernel) -> None:
+    check_kind(input, SparseTensor)
     taps = weight.shape[0] if weight.ndim == 3 else 1
     if weight.ndim not in (2, 3) or taps != kernel.volume:
         raise ValueError(
             f"the kernel has shape {tuple(weight.shape)}; wanted [{kernel.volume}, C_in, C_out] "
             f"for kernel_size {kernel.size}"
         )
-    if input._values.at_hand.ndim != 2:
-        shape = tuple(input._values.at_hand.shape)
-        raise ValueError(f"feats has shape {shape}; wanted [N, C]")
+    input._check_rows()
     channels("feats", input._values.at_hand.shape[1], weight.shape[-2])
+    if bias is not None and bias.shape != weight.shape[-1:]:
+        shape, wanted = tuple(bias.shape), weight.shape[-1]
+        raise ValueError(f"bias has shape {shape}; wanted [{wanted}], one an output channel")
 
 
 def _pointwise(feats: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
