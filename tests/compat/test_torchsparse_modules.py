@@ -230,5 +230,5 @@ def test_the_range_of_nothing_does_not_fall_below_nothing():
 def test_a_norm_says_what_it_was_built_for(norm):
     with pytest.raises(TypeError, match=r"the input is a Tensor; wanted a torchsparse\.SparseTen"):
         norm(torch.zeros(3, 4))
-    with pytest.raises(ValueError, match="3 channels|4"):
+    with pytest.raises(ValueError, match="this layer was built for"):
         norm(torchsparse.SparseTensor(torch.zeros(5, 3), torch.arange(20).view(5, 4).int()))
