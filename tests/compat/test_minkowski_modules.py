@@ -100,7 +100,7 @@ def test_a_block_needs_the_number_of_axes_and_takes_a_momentum(block):
 
 
 def test_a_strided_block_without_a_way_for_its_input_is_an_error():
-    with pytest.raises(ValueError, match="different sites"):
+    with pytest.raises(AssertionError, match="different sites"):
         made(resnet_block.BasicBlock, 4, 4, stride=2)(cloud())
 
 

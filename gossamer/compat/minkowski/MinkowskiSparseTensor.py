@@ -52,7 +52,8 @@ class SparseTensor(Tensor):
         inverse_mapping: [R] int64, the row of each of the R rows.
 
     Raises:
-        TypeError, ValueError: what was given does not fit together; the message says what.
+        AssertionError, TypeError, ValueError: what was given does not fit together; the message
+            says what.
     """
 
     unique_index: Dense | None

@@ -297,7 +297,7 @@ class Tensor:
 
     def _on_union(self, other: "Tensor", function: Callable[[Dense, Dense], Dense]):
         """What `function` makes of both where their sites differ."""
-        raise ValueError(_different(self, other))
+        raise AssertionError(_different(self, other))
 
     def _binary_functor(self, other: Any, binary_fn: Callable[[Any, Any], Dense]):
         if isinstance(other, Tensor):
@@ -323,7 +323,7 @@ class Tensor:
 
     def _in_place(self, other: Any, binary_fn: Callable[[Any, Any], Dense]):
         if isinstance(other, Tensor) and self._beside(other) is None:
-            raise ValueError(_different(self, other))
+            raise AssertionError(_different(self, other))
         self._values = self._binary_functor(other, binary_fn)._values
         return self
 

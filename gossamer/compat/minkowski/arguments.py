@@ -27,7 +27,7 @@ def check_given(
     """Refuse what is of the wrong kind, too much or too little to make a tensor of.
 
     Raises:
-        TypeError, ValueError: see above.
+        AssertionError, TypeError, ValueError: see above.
     """
     if checks.tensor("features", features).ndim != 2:
         raise ValueError(f"features has shape {tuple(features.shape)}; wanted [N, C]")
@@ -47,7 +47,9 @@ def check_given(
                 "wanted coordinates, or a coordinate map key together with its coordinate_manager"
             )
     elif key is not None:
-        raise ValueError("both coordinates and a coordinate map key are given; wanted one of them")
+        raise AssertionError(
+            "both coordinates and a coordinate map key are given; wanted one of them"
+        )
     elif not isinstance(coordinates, Tensor):
         raise TypeError(
             f"coordinates is a {type(coordinates).__name__}; wanted a tensor [N, 1 + D] with the "
