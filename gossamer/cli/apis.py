@@ -3,6 +3,6 @@
 from gossamer.compat.install import FACADES
 
 # Libraries with one version need no option.
-APIS = "; ".join(
-    f"Of {library}: {' or '.join(apis)}" for library, apis in FACADES.items() if len(apis) > 1
+APIS = "Of " + ", of ".join(
+    f"{library}: {' or '.join(apis)}" for library, apis in FACADES.items() if len(apis) > 1
 )
