@@ -11,7 +11,7 @@ import typer
 
 import gossamer.compat
 from gossamer.cli.apis import APIS
-from gossamer.compat.install import FACADES, known_api
+from gossamer.compat.install import FACADES, known_api, library_with
 
 STARTUP = Path(gossamer.compat.__file__).resolve().parent / "startup"
 
@@ -61,11 +61,10 @@ def _facades(libraries: Sequence[str], apis: Sequence[str]) -> list[str]:
     """A `library=api` for each library; an api belongs to the one library that has it."""
     chosen = {library: known_api(library) for library in libraries}
     for api in apis:
-        owners = [library for library in chosen if api in FACADES[library]]
-        if len(owners) != 1:
-            have = "; ".join(f"{library} has {', '.join(FACADES[library])}" for library in chosen)
-            raise ValueError(f"api is {api}; wanted one of one library: {have}")
-        chosen[owners[0]] = api
+        owner = library_with(api)
+        if owner not in chosen:
+            raise ValueError(f"api is {api}, which is one of {owner}; add --as {owner}")
+        chosen[owner] = api
     return [f"{library}={api}" for library, api in chosen.items()]
 
 

@@ -171,6 +171,7 @@ def test_a_child_that_cannot_have_the_facade_does_not_run_with_another(tmp_path)
         (["--as", "spconv", "-m"], "-m names no module"),
         (["--as", "openpcdet", "look.py"], "there is a facade of spconv"),
         (["--as", "spconv", "--api", "3", "look.py"], "spconv has 2, 1.2"),
+        (["--as", "spconv", "--api", "1.4", "look.py"], "one of torchsparse; add --as torchsparse"),
         (["look.py"], "--as"),
         (["--as"], "--as"),
         (["--as", "spconv", "--fast", "look.py"], "--fast"),

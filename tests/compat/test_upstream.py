@@ -20,7 +20,7 @@ def test_minkowski_engine_0_5_4_computes_the_same(name):
 @pytest.mark.parametrize("name", TORCHSPARSE14)
 def test_torchsparse_1_4_0_computes_the_same(name):
     wanted = fingerprint.expected("torchsparse14")[name]
-    assert TORCHSPARSE14[name]() == pytest.approx(wanted, rel=1e-5, abs=1e-3)
+    assert TORCHSPARSE14[name]() == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
 def test_every_case_that_they_computed_is_held():
